@@ -1,0 +1,1 @@
+//! HTTP: management, admin API, WebSocket entry.

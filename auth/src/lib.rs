@@ -1,0 +1,1 @@
+//! Digest, AKA and bearer-token authentication, without I/O.

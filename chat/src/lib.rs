@@ -1,0 +1,1 @@
+//! Messaging decisions: pager mode, store-and-forward, receipts, without I/O.

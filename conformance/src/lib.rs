@@ -1,0 +1,1 @@
+//! Black-box conformance suites and load generators; uses none of the server crates.

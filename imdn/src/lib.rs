@@ -1,0 +1,1 @@
+//! CPIM envelopes and instant message disposition notifications, without I/O.

@@ -1,0 +1,1 @@
+//! UDP, TCP, TLS and WebSocket listeners, flows and their reuse, DNS.

@@ -1,0 +1,1 @@
+//! Storage traits with memory, SQLite and PostgreSQL back ends.
