@@ -2,7 +2,23 @@
 //!
 //! Bytes and time come in, bytes and deadlines go out; sockets, clocks and storage belong to the caller.
 
+mod edit;
+mod error;
+pub mod header;
+mod limits;
+mod message;
+mod name;
 pub mod registrar;
+mod reply;
+pub mod text;
 mod transport;
+pub mod uri;
 
+pub use edit::Edit;
+pub use error::ParseError;
+pub use limits::Limits;
+pub use message::Message;
+pub use name::{HeaderName, Method};
+pub use reply::{Reply, reason_phrase};
 pub use transport::{Flow, Transport};
+pub use uri::{Aor, Scheme, Uri};

@@ -1,0 +1,608 @@
+//! A received message: the bytes as they came, and where its headers are (RFC 3261 §7).
+//!
+//! Parsing notes positions once and copies nothing; headers are read as types only when asked for. What arrived is
+//! what is forwarded, so unknown and odd headers survive byte for byte.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use memchr::memchr;
+use smallvec::SmallVec;
+
+use crate::error::ParseError;
+use crate::header::{NameAddr, Via};
+use crate::limits::Limits;
+use crate::name::{HeaderName, Method};
+use crate::text::{self, decimal, is_token_str, trim};
+
+/// A part of the message as positions.
+pub(crate) type Span = (u32, u32);
+
+/// One header line, folded lines included.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    name: HeaderName,
+    name_len: u8,
+    /// Where the line begins; it ends where the next one begins.
+    start: u32,
+    /// The value without surrounding white space.
+    value: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Request { method: Method, method_len: u32, uri: Span },
+    Response { status: u16, reason: Span },
+}
+
+/// What every layer asks for, found once while parsing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Essentials {
+    /// The first value of the first Via line.
+    via: Span,
+    branch: Span,
+    sent_by: Span,
+    call_id: Span,
+    from: Span,
+    from_tag: Span,
+    to: Span,
+    to_tag: Span,
+    cseq: u32,
+    cseq_method: Span,
+}
+
+/// A SIP request or response with its bytes.
+#[derive(Debug, Clone)]
+pub struct Message {
+    bytes: Bytes,
+    start: Start,
+    lines: SmallVec<[Line; 24]>,
+    /// Where the empty line begins.
+    head_end: u32,
+    body: Span,
+    essentials: Essentials,
+    fault: Option<ParseError>,
+    source: Option<SocketAddr>,
+}
+
+impl Message {
+    /// Reads one message; bytes after the body that Content-Length tells are dropped, as RFC 3261 §18.3 wants for
+    /// datagrams. Without Content-Length the body is all that follows.
+    ///
+    /// An error means that there is not enough order to answer. What is understood but wrong (no Call-ID, a bad
+    /// CSeq, a version that is not ours) is kept for [`Message::check`], so that a response can be sent.
+    pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
+        let skip = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let mut fault = None;
+        let (start, mut at) = parse_start(&bytes, skip, limits, &mut fault)?;
+
+        let mut lines: SmallVec<[Line; 24]> = SmallVec::new();
+        let head_end;
+        loop {
+            let Some(newline) = memchr(b'\n', &bytes[at..]).map(|n| at + n) else {
+                return Err(ParseError::Incomplete);
+            };
+            let end = if newline > at && bytes[newline - 1] == b'\r' { newline - 1 } else { newline };
+            if end == at {
+                head_end = at;
+                at = newline + 1;
+                break;
+            }
+            if at > limits.head {
+                return Err(ParseError::TooLarge { what: "header section", len: at, max: limits.head });
+            }
+            if matches!(bytes[at], b' ' | b'\t') {
+                let Some(folded) = lines.last_mut() else { return Err(ParseError::HeaderLine(0)) };
+                let value = (folded.value.0 as usize, end);
+                folded.value = trimmed_span(&bytes, value.0, value.1);
+            } else {
+                if lines.len() == limits.headers {
+                    return Err(ParseError::TooLarge {
+                        what: "header count",
+                        len: lines.len() + 1,
+                        max: limits.headers,
+                    });
+                }
+                match header_line(&bytes, at, end) {
+                    Some(line) => lines.push(line),
+                    None => {
+                        fault.get_or_insert(ParseError::HeaderLine(lines.len()));
+                    }
+                }
+            }
+            at = newline + 1;
+        }
+
+        let mut message = Message {
+            start,
+            lines,
+            head_end: head_end as u32,
+            body: (at as u32, bytes.len() as u32),
+            essentials: Essentials::default(),
+            fault,
+            source: None,
+            bytes,
+        };
+        message.note_body(limits);
+        if let Err(error) = message.note_essentials() {
+            message.fault.get_or_insert(error);
+        }
+        Ok(message)
+    }
+
+    /// The message with the address it came from, which responses and forwarded copies note in the top Via
+    /// (RFC 3261 §18.2.1, RFC 3581 §4).
+    #[must_use]
+    pub fn from_source(mut self, source: SocketAddr) -> Message {
+        self.source = Some(source);
+        self
+    }
+
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.source
+    }
+
+    /// Whether the message can be processed: version, mandatory headers, lengths. The error names the response code.
+    pub fn check(&self) -> Result<(), ParseError> {
+        self.fault.clone().map_or(Ok(()), Err)
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub fn is_request(&self) -> bool {
+        matches!(self.start, Start::Request { .. })
+    }
+
+    /// The method of a request, or the CSeq method of a response.
+    pub fn method(&self) -> Method {
+        match self.start {
+            Start::Request { method, .. } => method,
+            Start::Response { .. } => Method::of(self.method_text()),
+        }
+    }
+
+    /// The method's own text, for those that are not in [`Method`].
+    pub fn method_text(&self) -> &[u8] {
+        match self.start {
+            Start::Request { uri, method_len, .. } => {
+                let end = self.bytes[..uri.0 as usize].iter().rposition(|b| *b != b' ').map_or(0, |p| p + 1);
+                &self.bytes[end.saturating_sub(method_len as usize)..end]
+            }
+            Start::Response { .. } => self.span(self.essentials.cseq_method),
+        }
+    }
+
+    /// The Request-URI as it came; empty for a response.
+    pub fn uri(&self) -> &[u8] {
+        match self.start {
+            Start::Request { uri, .. } => self.span(uri),
+            Start::Response { .. } => b"",
+        }
+    }
+
+    /// The status code of a response; 0 for a request.
+    pub fn status(&self) -> u16 {
+        match self.start {
+            Start::Request { .. } => 0,
+            Start::Response { status, .. } => status,
+        }
+    }
+
+    pub fn reason(&self) -> &[u8] {
+        match self.start {
+            Start::Request { .. } => b"",
+            Start::Response { reason, .. } => self.span(reason),
+        }
+    }
+
+    pub fn body(&self) -> &[u8] {
+        self.span(self.body)
+    }
+
+    /// The body without a copy.
+    pub fn body_bytes(&self) -> Bytes {
+        self.bytes.slice(self.body.0 as usize..self.body.1 as usize)
+    }
+
+    /// The first line of that name: its whole value.
+    pub fn header(&self, name: HeaderName) -> Option<&[u8]> {
+        self.lines.iter().find(|l| l.name == name).map(|l| self.span(l.value))
+    }
+
+    /// Every line of that name, in order.
+    pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().filter(move |l| l.name == name).map(|l| self.span(l.value))
+    }
+
+    /// Every value of a header whose values are comma-separated, over all its lines (RFC 3261 §7.3.1).
+    pub fn values(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.headers(name).flat_map(text::list)
+    }
+
+    /// The first line with a name that [`HeaderName`] does not know (any case).
+    pub fn other_header(&self, name: &str) -> Option<&[u8]> {
+        self.all_headers().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v)
+    }
+
+    /// Every line as (name as written, value).
+    pub fn all_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.lines.iter().map(|l| (&self.bytes[l.start as usize..][..l.name_len as usize], self.span(l.value)))
+    }
+
+    /// Whether a comma-separated token header (Require, Supported, …) holds `token`, in any case.
+    pub fn has_token(&self, name: HeaderName, token: &str) -> bool {
+        self.values(name).any(|t| t.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// A header that holds one number; `None` where absent or not a number.
+    pub fn number(&self, name: HeaderName) -> Option<u64> {
+        self.header(name).and_then(decimal)
+    }
+
+    /// The topmost Via value.
+    pub fn via(&self) -> Option<Via<'_>> {
+        Via::parse(self.span(self.essentials.via)).ok()
+    }
+
+    /// The topmost Via value as text.
+    pub fn via_text(&self) -> &[u8] {
+        self.span(self.essentials.via)
+    }
+
+    /// `branch` of the topmost Via; empty where absent.
+    pub fn branch(&self) -> &[u8] {
+        self.span(self.essentials.branch)
+    }
+
+    /// host[:port] of the topmost Via.
+    pub fn sent_by(&self) -> &[u8] {
+        self.span(self.essentials.sent_by)
+    }
+
+    pub fn call_id(&self) -> &[u8] {
+        self.span(self.essentials.call_id)
+    }
+
+    pub fn cseq(&self) -> u32 {
+        self.essentials.cseq
+    }
+
+    /// The method named in CSeq.
+    pub fn cseq_method(&self) -> &[u8] {
+        self.span(self.essentials.cseq_method)
+    }
+
+    pub fn from(&self) -> Option<NameAddr<'_>> {
+        NameAddr::parse(self.span(self.essentials.from)).ok()
+    }
+
+    pub fn to(&self) -> Option<NameAddr<'_>> {
+        NameAddr::parse(self.span(self.essentials.to)).ok()
+    }
+
+    /// Empty where absent.
+    pub fn from_tag(&self) -> &[u8] {
+        self.span(self.essentials.from_tag)
+    }
+
+    /// Empty where absent: the request is outside a dialog.
+    pub fn to_tag(&self) -> &[u8] {
+        self.span(self.essentials.to_tag)
+    }
+
+    /// Where `part`, a slice that an accessor of this message gave, lies in [`Message::bytes`].
+    pub(crate) fn span_of(&self, part: &[u8]) -> Option<Span> {
+        let from = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        (from + part.len() <= self.bytes.len()).then_some((from as u32, (from + part.len()) as u32))
+    }
+
+    /// The whole lines of a header, terminators included, as positions.
+    pub(crate) fn line_spans(&self, name: HeaderName) -> impl Iterator<Item = Span> {
+        self.lines.iter().enumerate().filter(move |(_, l)| l.name == name).map(|(i, l)| (l.start, self.line_end(i)))
+    }
+
+    /// Like `line_spans`, by a name as text.
+    pub(crate) fn line_spans_by_text(&self, name: &str) -> impl Iterator<Item = Span> {
+        let wanted =
+            move |l: &Line| self.bytes[l.start as usize..][..l.name_len as usize].eq_ignore_ascii_case(name.as_bytes());
+        self.lines.iter().enumerate().filter(move |(_, l)| wanted(l)).map(|(i, l)| (l.start, self.line_end(i)))
+    }
+
+    pub(crate) fn uri_span(&self) -> Option<Span> {
+        match self.start {
+            Start::Request { uri, .. } => Some(uri),
+            Start::Response { .. } => None,
+        }
+    }
+
+    pub(crate) fn via_span(&self) -> Span {
+        self.essentials.via
+    }
+
+    /// Where the headers begin.
+    pub(crate) fn head_start(&self) -> u32 {
+        self.lines.first().map_or(self.head_end, |l| l.start)
+    }
+
+    /// Where the empty line begins.
+    pub(crate) fn head_end(&self) -> u32 {
+        self.head_end
+    }
+
+    pub(crate) fn body_span(&self) -> Span {
+        self.body
+    }
+
+    fn line_end(&self, line: usize) -> u32 {
+        self.lines.get(line + 1).map_or(self.head_end, |next| next.start)
+    }
+
+    fn span(&self, span: Span) -> &[u8] {
+        &self.bytes[span.0 as usize..span.1 as usize]
+    }
+
+    fn note_body(&mut self, limits: &Limits) {
+        let have = (self.body.1 - self.body.0) as usize;
+        let mut says = None;
+        let mut fault = None;
+        for value in self.headers(HeaderName::ContentLength) {
+            match decimal(value) {
+                Some(n) if says.is_none_or(|s| s == n) => says = Some(n),
+                Some(_) => fault = Some(ParseError::Repeated(HeaderName::ContentLength)),
+                None => fault = Some(malformed(HeaderName::ContentLength, "a number")),
+            }
+        }
+        if let Some(says) = says {
+            let says = usize::try_from(says).unwrap_or(usize::MAX);
+            if says > have {
+                fault.get_or_insert(ParseError::ShortBody { have, says });
+            } else {
+                self.body.1 = self.body.0 + says as u32;
+            }
+        }
+        let len = self.body.1 as usize;
+        if len > limits.message {
+            fault.get_or_insert(ParseError::TooLarge { what: "message", len, max: limits.message });
+        }
+        if let Some(fault) = fault {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn note_essentials(&mut self) -> Result<(), ParseError> {
+        let mut found = Essentials::default();
+        let mut seen = [false; 5];
+        let mut result = Ok(());
+        let mut fail = |error| {
+            if result.is_ok() {
+                result = Err(error);
+            }
+        };
+        for line in &self.lines {
+            let value = self.span(line.value);
+            let at = |part: &[u8]| self.span_of(part).unwrap_or_default();
+            let which = match line.name {
+                HeaderName::Via => 0,
+                HeaderName::From => 1,
+                HeaderName::To => 2,
+                HeaderName::CallId => 3,
+                HeaderName::CSeq => 4,
+                _ => continue,
+            };
+            if std::mem::replace(&mut seen[which], true) {
+                if which != 0 {
+                    fail(ParseError::Repeated(line.name));
+                }
+                continue;
+            }
+            match which {
+                0 => {
+                    let first = text::list(value).next().unwrap_or(b"");
+                    found.via = at(first);
+                    match Via::parse(first) {
+                        Ok(via) => {
+                            found.branch = via.branch().map(at).unwrap_or_default();
+                            found.sent_by = at(via.sent_by);
+                        }
+                        Err(error) => fail(error),
+                    }
+                }
+                1 | 2 => {
+                    let tag = match NameAddr::parse(value) {
+                        Ok(addr) => {
+                            if addr.uri.is_empty() {
+                                fail(malformed(line.name, "an address"));
+                            }
+                            addr.param("tag").map(at).unwrap_or_default()
+                        }
+                        Err(_) => {
+                            fail(malformed(line.name, "an address"));
+                            Span::default()
+                        }
+                    };
+                    if which == 1 {
+                        (found.from, found.from_tag) = (line.value, tag);
+                    } else {
+                        (found.to, found.to_tag) = (line.value, tag);
+                    }
+                }
+                3 => {
+                    found.call_id = line.value;
+                    if value.is_empty() || value.iter().any(|b| text::is_lws(*b)) {
+                        fail(malformed(HeaderName::CallId, "one word"));
+                    }
+                }
+                _ => {
+                    let split = value.iter().position(|b| text::is_lws(*b)).unwrap_or(value.len());
+                    let method = trim(&value[split..]);
+                    found.cseq_method = at(method);
+                    match decimal(&value[..split]) {
+                        Some(n) if n < 1 << 31 && is_token_str(method) => found.cseq = n as u32,
+                        _ => fail(malformed(HeaderName::CSeq, "a number below 2^31 and a method")),
+                    }
+                }
+            }
+        }
+        for (which, name) in
+            [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq].iter().enumerate()
+        {
+            if !seen[which] {
+                fail(ParseError::MissingHeader(*name));
+            }
+        }
+        self.essentials = found;
+        if self.is_request() && result.is_ok() && self.method_text() != self.cseq_method() {
+            result = Err(malformed(HeaderName::CSeq, "the method of the request"));
+        }
+        result
+    }
+}
+
+fn malformed(header: HeaderName, expected: &'static str) -> ParseError {
+    ParseError::Malformed { header, expected }
+}
+
+fn trimmed_span(bytes: &[u8], from: usize, to: usize) -> Span {
+    let value = &bytes[from..to];
+    let lead = value.iter().take_while(|b| text::is_lws(**b)).count();
+    let value = trim(value);
+    ((from + lead) as u32, (from + lead + value.len()) as u32)
+}
+
+fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
+    let line = &bytes[at..end];
+    let colon = memchr(b':', line)?;
+    let name = match &line[..colon] {
+        // White space before the colon is allowed by the grammar (RFC 3261 §7.3.1).
+        [.., b' ' | b'\t'] => trim(&line[..colon]),
+        name => name,
+    };
+    let known = HeaderName::of(name);
+    if known == HeaderName::Other && !is_token_str(name) {
+        return None;
+    }
+    let name_len = u8::try_from(name.len()).ok()?;
+    Some(Line { name: known, name_len, start: at as u32, value: trimmed_span(bytes, at + colon + 1, end) })
+}
+
+fn parse_start(
+    bytes: &[u8],
+    at: usize,
+    limits: &Limits,
+    fault: &mut Option<ParseError>,
+) -> Result<(Start, usize), ParseError> {
+    if bytes.len() >= u32::MAX as usize {
+        return Err(ParseError::TooLarge { what: "message", len: bytes.len(), max: limits.message });
+    }
+    let newline = at + memchr(b'\n', &bytes[at..]).ok_or(ParseError::Incomplete)?;
+    let line = &bytes[at..newline];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() >= 8 && line[..4].eq_ignore_ascii_case(b"SIP/") {
+        let rest = &line[4..];
+        let space = memchr(b' ', rest).ok_or(ParseError::StartLine("a status code"))?;
+        if &rest[..space] != b"2.0" {
+            fault.get_or_insert(ParseError::Version);
+        }
+        let code = &rest[space + 1..];
+        let digits = code.iter().take_while(|b| b.is_ascii_digit()).count();
+        let status = decimal(&code[..digits]).filter(|s| digits == 3 && (100..700).contains(s));
+        let status = status.ok_or(ParseError::StartLine("a status code from 100 to 699"))?;
+        if !matches!(code.get(3), None | Some(b' ')) {
+            return Err(ParseError::StartLine("a status code from 100 to 699"));
+        }
+        let end = at + line.len();
+        let reason = ((end - code.len() + digits + 1).min(end) as u32, end as u32);
+        return Ok((Start::Response { status: status as u16, reason }, newline + 1));
+    }
+
+    let space = memchr(b' ', line).ok_or(ParseError::StartLine("METHOD URI SIP/2.0"))?;
+    let method = &line[..space];
+    if !is_token_str(method) {
+        return Err(ParseError::StartLine("a method"));
+    }
+    // Blanks at the end of the line are repaired, more of them elsewhere are not (RFC 4475 §3.1.2.10).
+    let body = line.trim_ascii_end();
+    if body.len() != line.len() {
+        fault.get_or_insert(ParseError::StartLine("no white space at the end"));
+    }
+    let version = body.iter().rposition(|b| *b == b' ').ok_or(ParseError::StartLine("METHOD URI SIP/2.0"))?;
+    let text = &body[version + 1..];
+    if !(text.len() >= 4 && text[..4].eq_ignore_ascii_case(b"SIP/")) {
+        return Err(ParseError::StartLine("SIP/2.0"));
+    }
+    if !text.eq_ignore_ascii_case(b"SIP/2.0") {
+        fault.get_or_insert(ParseError::Version);
+    }
+    if version <= space {
+        return Err(ParseError::StartLine("METHOD URI SIP/2.0"));
+    }
+    let uri = &body[space + 1..version];
+    if uri.len() > limits.uri {
+        fault.get_or_insert(ParseError::TooLarge { what: "Request-URI", len: uri.len(), max: limits.uri });
+    }
+    if uri.is_empty() || uri.iter().any(|b| b.is_ascii_whitespace() || matches!(b, b'<' | b'>')) {
+        fault.get_or_insert(ParseError::StartLine("one URI without white space or angle brackets"));
+    }
+    let uri = ((at + space + 1) as u32, (at + version) as u32);
+    Ok((Start::Request { method: Method::of(method), method_len: method.len() as u32, uri }, newline + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Message, ParseError> {
+        Message::parse(Bytes::from(text.replace('\n', "\r\n")), &Limits::default())
+    }
+
+    const OPTIONS: &str = "OPTIONS sip:a@example.com SIP/2.0\nv: SIP/2.0/UDP h.example.com:5070;branch=z9hG4bKx;rport,\n \
+        SIP/2.0/TCP other\nFrom: \"A, B\" <sip:b@example.com>;tag=f1\nTo: <sip:a@example.com>\nCall-ID: c1\n\
+        CSeq: 7 OPTIONS\nX-Odd :  folded\n\tvalue \nl: 3\n\nabcdef";
+
+    #[test]
+    fn a_request_is_indexed() {
+        let m = parse(OPTIONS).unwrap();
+        assert_eq!(m.check(), Ok(()));
+        assert_eq!((m.method(), m.uri(), m.cseq()), (Method::Options, &b"sip:a@example.com"[..], 7));
+        assert_eq!((m.branch(), m.sent_by()), (&b"z9hG4bKx"[..], &b"h.example.com:5070"[..]));
+        assert_eq!((m.from_tag(), m.to_tag(), m.call_id()), (&b"f1"[..], &b""[..], &b"c1"[..]));
+        assert_eq!(m.values(HeaderName::Via).count(), 2);
+        assert_eq!(m.other_header("x-odd"), Some(&b"folded\r\n\tvalue"[..]));
+        assert_eq!(m.body(), b"abc");
+        assert_eq!(m.method_text(), b"OPTIONS");
+    }
+
+    #[test]
+    fn faults_are_kept_for_the_answer() {
+        for (name, from, to, status) in [
+            ("short body", "l: 3", "l: 30", 400),
+            ("two lengths", "l: 3", "l: 3\nContent-Length: 4", 400),
+            ("no call-id", "Call-ID: c1\n", "", 400),
+            ("version", "SIP/2.0\nv", "SIP/7.0\nv", 505),
+            ("other method in CSeq", "CSeq: 7 OPTIONS", "CSeq: 7 INVITE", 400),
+            ("CSeq too large", "CSeq: 7", "CSeq: 2147483648", 400),
+            ("two From", "To:", "From: <sip:x@y>\nTo:", 400),
+            ("bad header name", "X-Odd", "X(Odd", 400),
+        ] {
+            let m = parse(&OPTIONS.replace(from, to)).unwrap();
+            assert_eq!(m.check().map_err(|e| e.status()), Err(status), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for text in ["", "\n\n", "HELLO\n\n", "GET / HTTP/1.1\n\n", "OPTIONS sip:a SIP/2.0\nVia: x", "SIP/2.0 42 x\n\n"]
+        {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_indexed() {
+        let m = parse("SIP/2.0 183 In Progress\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\nf: <sip:a@b>;tag=1\nt: <sip:c@d>;tag=2\ni: x\nCSeq: 1 INVITE\n\n").unwrap();
+        assert_eq!((m.status(), m.reason(), m.method()), (183, &b"In Progress"[..], Method::Invite));
+        assert_eq!(m.check(), Ok(()));
+    }
+}

@@ -1,0 +1,406 @@
+//! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966, RFC 5954).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::error::ParseError;
+use crate::header::split_host_port;
+use crate::text::{self, is_token_str};
+use crate::transport::Transport;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Sip,
+    Sips,
+    Tel,
+    Urn,
+    /// Any other; such a URI has no user, host or parameters here, only its text.
+    Other,
+}
+
+/// A URI as parts of the text it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// The whole URI.
+    pub text: &'a str,
+    pub scheme: Scheme,
+    /// The user part of a sip URI with its escapes, the number of a tel URI, or empty.
+    pub user: &'a str,
+    /// `None` where there is no `:`.
+    pub password: Option<&'a str>,
+    /// The host; an IPv6 address keeps its brackets. Empty for other schemes than sip and sips.
+    pub host: &'a str,
+    pub port: Option<u16>,
+    /// URI parameters with their leading `;`.
+    pub params: &'a str,
+    /// URI headers without the `?`.
+    pub headers: &'a str,
+}
+
+impl<'a> Uri<'a> {
+    pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, ParseError> {
+        let wrong = ParseError::Uri;
+        let text = std::str::from_utf8(uri).ok().filter(|t| t.is_ascii()).ok_or(wrong("ASCII characters"))?;
+        if text.bytes().any(|b| b.is_ascii_control() || matches!(b, b' ' | b'<' | b'>' | b'"')) {
+            return Err(wrong("no blanks, quotes or angle brackets"));
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(wrong("a scheme"))?;
+        let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+        let scheme = match () {
+            () if is("sip") => Scheme::Sip,
+            () if is("sips") => Scheme::Sips,
+            () if is("tel") => Scheme::Tel,
+            () if is("urn") => Scheme::Urn,
+            () if scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(is_scheme) => {
+                Scheme::Other
+            }
+            () => return Err(wrong("a scheme")),
+        };
+        let bare = Uri { text, scheme, user: "", password: None, host: "", port: None, params: "", headers: "" };
+        match scheme {
+            Scheme::Sip | Scheme::Sips => {}
+            Scheme::Tel => {
+                let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+                let digits = number.strip_prefix('+').unwrap_or(number);
+                let fine = digits.bytes().all(|b| b.is_ascii_hexdigit() || b"-.()*#".contains(&b));
+                if digits.is_empty() || !fine {
+                    return Err(wrong("a telephone number"));
+                }
+                return Ok(Uri { user: number, params, ..bare });
+            }
+            Scheme::Urn | Scheme::Other => return Ok(bare),
+        }
+
+        // The user part may hold `;` and `?` (§25.1), so the `@` is found first.
+        let (userinfo, rest) = match rest.rfind('@') {
+            // An `@` that stands in the headers is escaped there, so the last one ends the user part.
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        let (user, password) = match userinfo {
+            None => ("", None),
+            Some(info) => match info.split_once(':') {
+                Some((user, password)) => (user, Some(password)),
+                None => (info, None),
+            },
+        };
+        if userinfo.is_some() && (user.is_empty() || user.contains('@') || !escapes_are_whole(user)) {
+            return Err(wrong("a user part"));
+        }
+        let host_end = rest.find([';', '?']).unwrap_or(rest.len());
+        let (host, port) = split_host_port(&rest.as_bytes()[..host_end]).ok_or(wrong("a host"))?;
+        let host = std::str::from_utf8(host).unwrap_or_default();
+        let (params, headers) = match rest[host_end..].split_once('?') {
+            Some((params, headers)) => (params, headers),
+            None => (&rest[host_end..], ""),
+        };
+        if !escapes_are_whole(params) || !escapes_are_whole(headers) {
+            return Err(wrong("two hexadecimal digits after %"));
+        }
+        Ok(Uri { user, password, host, port, params, headers, ..bare })
+    }
+
+    /// A URI parameter: `None` where absent, empty for a flag.
+    pub fn param(&self, name: &str) -> Option<&'a str> {
+        text::param(self.params.as_bytes(), name).and_then(|v| std::str::from_utf8(v).ok())
+    }
+
+    pub fn is_sip(&self) -> bool {
+        matches!(self.scheme, Scheme::Sip | Scheme::Sips)
+    }
+
+    /// The `transport` parameter, where it is one we know.
+    pub fn transport(&self) -> Option<Transport> {
+        self.param("transport").and_then(|t| Transport::parse(t.as_bytes()))
+    }
+
+    /// The transport a request for this URI uses when nothing else decides (RFC 3263 §4.1 without NAPTR): the
+    /// parameter, made secure for `sips`, else UDP or TLS.
+    pub fn effective_transport(&self) -> Transport {
+        match (self.transport(), self.scheme) {
+            (Some(Transport::Ws | Transport::Wss), Scheme::Sips) => Transport::Wss,
+            (Some(Transport::Tls), _) | (_, Scheme::Sips) => Transport::Tls,
+            (Some(transport), _) => transport,
+            (None, _) => Transport::Udp,
+        }
+    }
+
+    /// The host as an address, where it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        host_ip(self.host)
+    }
+
+    /// The user part with its escapes undone.
+    pub fn user_decoded(&self) -> Cow<'a, str> {
+        unescape(self.user)
+    }
+
+    /// Equality of RFC 3261 §19.1.4 (tel: RFC 3966 §4, visual separators do not count).
+    pub fn equals(&self, other: &Uri<'_>) -> bool {
+        if self.scheme != other.scheme {
+            return false;
+        }
+        match self.scheme {
+            Scheme::Sip | Scheme::Sips => {
+                unescape(self.user) == unescape(other.user)
+                    && self.password.map(unescape) == other.password.map(unescape)
+                    && hosts_equal(self.host, other.host)
+                    && self.port == other.port
+                    && params_equal(self, other)
+                    && headers_equal(self.headers, other.headers)
+            }
+            Scheme::Tel => number(self.user) == number(other.user) && self.params.eq_ignore_ascii_case(other.params),
+            Scheme::Urn => self.text.eq_ignore_ascii_case(other.text),
+            Scheme::Other => self.text == other.text,
+        }
+    }
+}
+
+impl fmt::Display for Uri<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+/// An address-of-record in canonical form, `user@host` with the host in lower case, no parameters, no scheme, the
+/// user's escapes undone; or `+number` for a global tel URI (RFC 3261 §10.3 step 5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Aor(Box<str>);
+
+impl Aor {
+    /// `None` for a URI without a user, or of another scheme.
+    pub fn of(uri: &Uri<'_>) -> Option<Aor> {
+        match uri.scheme {
+            Scheme::Sip | Scheme::Sips if !uri.user.is_empty() => {
+                let user = uri.user_decoded();
+                let mut text = String::with_capacity(user.len() + 1 + uri.host.len());
+                text.push_str(&user);
+                text.push('@');
+                text.extend(uri.host.trim_end_matches('.').chars().map(|c| c.to_ascii_lowercase()));
+                Some(Aor(text.into_boxed_str()))
+            }
+            Scheme::Tel => Some(Aor(number(uri.user).into_boxed_str())),
+            _ => None,
+        }
+    }
+
+    /// From text that is canonical already, as the store keeps it.
+    pub fn from_canonical(text: impl Into<Box<str>>) -> Aor {
+        Aor(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn user(&self) -> &str {
+        self.0.rsplit_once('@').map_or(&self.0, |(user, _)| user)
+    }
+
+    /// Empty for a telephone number.
+    pub fn host(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, host)| host)
+    }
+
+    /// As a URI, with the user escaped where it must be: `sip:user@host` or `tel:+number`.
+    pub fn to_uri(&self) -> String {
+        match self.0.rsplit_once('@') {
+            Some((user, host)) => format!("sip:{}@{host}", escape_user(user)),
+            None => format!("tel:{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for Aor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An address from a host part, with or without brackets.
+pub fn host_ip(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        None => host.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+/// Whether two hosts are the same: names in any case, addresses by value.
+pub fn hosts_equal(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b) || matches!((host_ip(a), host_ip(b)), (Some(x), Some(y)) if x == y)
+}
+
+/// The digits of a telephone number without visual separators (RFC 3966 §5.1.1), letters in lower case.
+pub fn number(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// Undoes `%hh` escapes; those that would not make UTF-8 stay as they are.
+pub fn unescape(s: &str) -> Cow<'_, str> {
+    if !s.contains('%') {
+        return s.into();
+    }
+    let bytes = s.as_bytes();
+    let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
+    while i < bytes.len() {
+        let escaped = (bytes[i] == b'%').then(|| s.get(i + 1..i + 3)).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(out).map_or(s.into(), Cow::Owned)
+}
+
+/// Escapes what a user part may not hold as it is (RFC 3261 §25.1).
+pub fn escape_user(user: &str) -> Cow<'_, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b);
+    if user.bytes().all(plain) {
+        return user.into();
+    }
+    let mut out = String::with_capacity(user.len() + 8);
+    for b in user.bytes() {
+        if plain(b) {
+            out.push(b as char);
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out.into()
+}
+
+fn is_scheme(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')
+}
+
+fn escapes_are_whole(s: &str) -> bool {
+    s.bytes().enumerate().all(|(i, b)| {
+        b != b'%' || s.as_bytes().get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+fn params_equal(a: &Uri<'_>, b: &Uri<'_>) -> bool {
+    // One that is in both must match; these four must be in both or in neither, others need not (§19.1.4).
+    let must = ["user", "ttl", "method", "maddr", "transport", "gr"];
+    let covers = |x: &Uri<'_>, y: &Uri<'_>| {
+        text::params(x.params.as_bytes(), b';').all(|(name, value)| {
+            let name = std::str::from_utf8(name).unwrap_or_default();
+            let value = unescape(std::str::from_utf8(value.unwrap_or_default()).unwrap_or_default());
+            match y.param(name) {
+                Some(other) => unescape(other).eq_ignore_ascii_case(&value),
+                None => !must.iter().any(|m| m.eq_ignore_ascii_case(name)),
+            }
+        })
+    };
+    covers(a, b) && covers(b, a)
+}
+
+fn headers_equal(a: &str, b: &str) -> bool {
+    let sorted = |s: &str| {
+        let mut all: Vec<(String, String)> = text::params(s.as_bytes(), b'&')
+            .map(|(n, v)| {
+                let text = |b: &[u8]| unescape(std::str::from_utf8(b).unwrap_or_default()).into_owned();
+                (text(n).to_ascii_lowercase(), text(v.unwrap_or_default()))
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    a == b || sorted(a) == sorted(b)
+}
+
+/// Whether `s` may stand as a parameter value without quotes.
+pub fn is_token(s: &str) -> bool {
+    is_token_str(s.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(s: &str) -> Uri<'_> {
+        Uri::parse(s.as_bytes()).unwrap_or_else(|e| panic!("{s}: {e}"))
+    }
+
+    #[test]
+    fn parts_of_a_uri() {
+        let u = uri("sip:al;x?y:pw@[2001:DB8::1]:5070;transport=TCP;lr?Subject=a%20b&x=y");
+        assert_eq!((u.user, u.password, u.host, u.port), ("al;x?y", Some("pw"), "[2001:DB8::1]", Some(5070)));
+        assert_eq!((u.transport(), u.param("LR"), u.headers), (Some(Transport::Tcp), Some(""), "Subject=a%20b&x=y"));
+        assert_eq!(uri("tel:+1-555-0100;ext=2").user, "+1-555-0100");
+        assert_eq!(uri("urn:service:sos").scheme, Scheme::Urn);
+        assert_eq!(uri("sip:example.com").user, "");
+        assert_eq!(uri("SIPS:a@h").effective_transport(), Transport::Tls);
+    }
+
+    #[test]
+    fn bad_uris() {
+        for text in [
+            "",
+            "sip",
+            "sip:",
+            "sip:a@",
+            "sip:@h",
+            "sip:a b@h",
+            "sip:a@h:x",
+            "tel:",
+            "tel:abcz",
+            "1p:x",
+            "sip:%4@h",
+            "sip:a@b@c",
+        ] {
+            assert!(Uri::parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn equality_of_uris() {
+        // The pairs of RFC 3261 §19.1.4.
+        for (a, b, same) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtlanTa.CoM;Transport=tcp", true),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5", true),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on", true),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+                true,
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+                true,
+            ),
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP", false),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060", false),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp", false),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;newparam=6", false),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting", false),
+            ("sip:bob@[2001:db8:0::1]", "sip:bob@[2001:DB8::1]", true),
+            ("tel:+1-555-0100", "tel:+15550100", true),
+            ("sip:a@h", "sips:a@h", false),
+        ] {
+            assert_eq!(uri(a).equals(&uri(b)), same, "{a} {b}");
+            assert_eq!(uri(b).equals(&uri(a)), same, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_record() {
+        for (text, aor, back) in [
+            ("sip:J%20Doe@Example.COM:5060;x=y", "J Doe@example.com", "sip:J%20Doe@example.com"),
+            ("sips:a@h", "a@h", "sip:a@h"),
+            ("tel:+1-555-0100;phone-context=x", "+15550100", "tel:+15550100"),
+        ] {
+            let got = Aor::of(&uri(text)).unwrap();
+            assert_eq!((got.as_str(), got.to_uri().as_str()), (aor, back));
+        }
+        assert_eq!(Aor::of(&uri("sip:h")), None);
+    }
+}
