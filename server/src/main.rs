@@ -1,2 +1,3 @@
 //! The `chappe` binary.
+
 fn main() {}

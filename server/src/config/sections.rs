@@ -1,0 +1,378 @@
+//! Every key of the configuration: its meaning, type, default and bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::network::{Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme};
+use super::schema::{choice, section};
+use super::setting::{Example, Secret, Setting, Size, Table, Tables};
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn minutes(count: u64) -> Duration {
+    seconds(count * 60)
+}
+
+const fn hours(count: u64) -> Duration {
+    minutes(count * 60)
+}
+
+const fn days(count: u64) -> Duration {
+    hours(count * 24)
+}
+
+section! {
+    /// The whole configuration.
+    pub struct Config {
+        /// Domains that are served: users are USER@DOMAIN, and the realm of a user is the domain.
+        pub domains: Vec<Domain> = vec![Domain::localhost()];
+        /// Directory for all that is kept: the embedded store, keys, the certificate that is made when none is given.
+        pub data_dir: PathBuf = PathBuf::from("chappe-data");
+        pub sip: Table<Sip> = Table::default();
+        pub message: Table<Message> = Table::default();
+        pub http: Table<Http> = Table::default();
+        pub msrp: Table<Msrp> = Table::default();
+        pub media: Table<Media> = Table::default();
+        pub tls: Table<Tls> = Table::default();
+        pub store: Table<Store> = Table::default();
+        pub limits: Table<Limits> = Table::default();
+        pub management: Table<Management> = Table::default();
+        pub log: Table<Log> = Table::default();
+    }
+}
+
+section! {
+    /// SIP: registrar and proxy.
+    pub struct Sip {
+        /// Where to listen: "udp://", "tcp://" or "tls://" with address and port. Port 0 lets the system choose.
+        /// IPv6 needs an entry of its own: "udp://[::]:5060".
+        pub listen: Vec<Listen<SipScheme>> =
+            vec![Listen::any(SipScheme::Udp, 5060), Listen::any(SipScheme::Tcp, 5060), Listen::any(SipScheme::Tls, 5061)];
+        /// Host that Via, Record-Route and Path name. By default the address of the listener, or for one on 0.0.0.0 or
+        /// [::] the local address of the flow.
+        pub advertised: Option<Host> = None => Example(r#""sip.example.com""#);
+        /// Networks that requests may be sent to; what lies outside is refused with 403. By default any.
+        pub next_hops: Option<Vec<Network>> = None => Example(r#"["127.0.0.0/8", "::1"]"#);
+        /// Peers of the trust domain: they are not challenged, and the identity headers they send are believed.
+        pub trusted: Vec<Network> = Vec::new();
+        /// Load balancers whose connections begin with a PROXY protocol v2 header.
+        pub proxy_protocol: Vec<Network> = Vec::new();
+        /// Whether to stay on the path of dialogs (Record-Route).
+        pub record_route: bool = true;
+        /// Tasks that read UDP, each with its own socket; 0 is one for each processor.
+        pub udp_workers: u16 = 0 => 0..=256;
+        pub authentication: Table<Authentication> = Table::default();
+        pub registration: Table<Registration> = Table::default();
+        pub timers: Table<Timers> = Table::default();
+        pub limits: Table<SipLimits> = Table::default();
+    }
+}
+
+choice! {
+    /// Which requests are challenged.
+    pub enum Require {
+        Register = "register",
+        Local = "local",
+        All = "all",
+    }
+}
+
+choice! {
+    /// Digest algorithms (RFC 8760).
+    pub enum Algorithm {
+        Sha512_256 = "SHA-512-256",
+        Sha256 = "SHA-256",
+        Md5 = "MD5",
+    }
+}
+
+section! {
+    /// Digest authentication of SIP requests.
+    pub struct Authentication {
+        /// "register": only REGISTER is challenged. "local": also every request from a user of our domains, unless it comes
+        /// over a connection that has authenticated as that user or from the registered address of the user.
+        /// "all": every request but ACK and CANCEL. Peers in `sip.trusted` are never challenged.
+        pub require: Require = Require::Local;
+        /// Algorithms that are offered, the preferred one first: "SHA-512-256", "SHA-256", "MD5".
+        pub algorithms: Vec<Algorithm> = vec![Algorithm::Sha256, Algorithm::Sha512_256, Algorithm::Md5];
+        /// How long a nonce is taken before the client is told that it is stale.
+        pub nonce_lifetime: Duration = minutes(5) => seconds(5)..=days(1);
+    }
+}
+
+section! {
+    /// Registrations.
+    pub struct Registration {
+        /// Lifetime where the client asks for none.
+        pub default_expires: Duration = hours(1) => seconds(1)..=days(365);
+        /// Shortest lifetime; less is refused with 423.
+        pub min_expires: Duration = minutes(1) => seconds(1)..=days(365);
+        /// Longest lifetime; more is cut down to it.
+        pub max_expires: Duration = days(1) => seconds(1)..=days(365);
+        /// Bindings that one address-of-record may have.
+        pub max_bindings: u32 = 16 => 1..=1000;
+    }
+}
+
+section! {
+    /// Transaction timers (RFC 3261 section 17 and table 4).
+    pub struct Timers {
+        /// T1, the round-trip time estimate.
+        pub t1: Duration = millis(500) => millis(10)..=seconds(10);
+        /// T2, the longest gap between retransmissions of a non-INVITE request.
+        pub t2: Duration = seconds(4) => millis(10)..=minutes(1);
+        /// T4, the longest time a message stays in the network.
+        pub t4: Duration = seconds(5) => millis(10)..=minutes(1);
+        /// Timer C, how long an INVITE may ring: more than 3 minutes by the RFC.
+        pub timer_c: Duration = seconds(185) => seconds(1)..=hours(1);
+    }
+}
+
+section! {
+    /// Bounds of a SIP message and of a connection.
+    pub struct SipLimits {
+        /// Longest message, headers and body; more is refused with 513.
+        pub max_message_size: Size = Size(65_535) => Size(1300)..=Size::mib(64);
+        /// Longest header block, from the start line to the empty line.
+        pub max_header_size: Size = Size::kib(32) => Size(1000)..=Size::mib(1);
+        /// Header fields in a message.
+        pub max_headers: u32 = 256 => 16..=4096;
+        /// Targets that one request is forked to, over all proxies on its way (Max-Breadth, RFC 5393).
+        pub max_breadth: u32 = 60 => 1..=1000;
+        /// Transactions at a time; more are refused with 503.
+        pub max_transactions: u32 = 200_000 => 100..=100_000_000;
+        /// Time a connection may be silent. A client that keeps its flow alive (RFC 5626) is never silent for that long.
+        pub idle_timeout: Duration = minutes(15) => seconds(10)..=days(1);
+        /// Time in which a message that has begun to arrive has to be complete.
+        pub read_timeout: Duration = seconds(30) => seconds(1)..=minutes(10);
+        /// Bytes waiting to be written to one connection; a peer that reads too slowly is cut off there.
+        pub write_queue: Size = Size::kib(256) => Size::kib(64)..=Size::mib(64);
+    }
+}
+
+/// How long a message is kept after everyone has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Erased once every recipient has it or it expired.
+    Transient,
+    For(Duration),
+}
+
+impl Setting for Retention {
+    fn expected() -> String {
+        format!("\"transient\", or {}", Duration::expected())
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "transient" => Some(Retention::Transient),
+            _ => Duration::from_text(text).map(Retention::For),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Retention::Transient => super::setting::quoted("transient"),
+            Retention::For(time) => time.to_toml(),
+        }
+    }
+}
+
+section! {
+    /// Messages: store-and-forward.
+    pub struct Message {
+        /// How long a message waits for its recipient where the sender set no Expires.
+        pub default_expires: Duration = days(7) => seconds(1)..=days(365);
+        /// The longest that a sender may ask for; more is cut down to it.
+        pub max_expires: Duration = days(30) => seconds(1)..=days(365);
+        /// Messages that wait for one user; more are refused with 480.
+        pub queue_per_user: u32 = 10_000 => 1..=10_000_000;
+        /// Longest body; more is refused with 513.
+        pub max_size: Size = Size::kib(32) => Size(200)..=Size::mib(16);
+        /// Content types that are taken, "text/*" for all of a kind; others are refused with 415. Empty: any.
+        pub accept: Vec<String> = Vec::new();
+        /// Waiting messages sent to one device at a time when it comes back.
+        pub drain_window: u32 = 8 => 1..=1000;
+        /// Waiting messages sent to one device in a second when it comes back.
+        pub drain_rate: u32 = 100 => 1..=100_000;
+        /// "transient": a message is erased once every recipient has it or it expired; or how long it is kept after that.
+        pub retention: Retention = Retention::Transient;
+        /// How long `chappe explain` knows what became of a message. No bodies are kept for that.
+        pub explain: Duration = days(7) => seconds(0)..=days(365);
+    }
+}
+
+section! {
+    /// HTTP: the WebSocket entry and all that browsers and devices fetch.
+    pub struct Http {
+        /// Where to listen: "http://" or "https://".
+        pub listen: Vec<Listen<HttpScheme>> =
+            vec![Listen::any(HttpScheme::Http, 8080), Listen::any(HttpScheme::Https, 8443)];
+        /// Web pages that may open a WebSocket, by their Origin: "https://chat.example.com". Empty: any.
+        pub origins: Vec<String> = Vec::new();
+        /// Load balancers whose connections begin with a PROXY protocol v2 header.
+        pub proxy_protocol: Vec<Network> = Vec::new();
+        /// Longest head of a request; more is refused with 431.
+        pub max_head: Size = Size::kib(16) => Size::kib(8)..=Size::kib(256);
+        /// Time for the head of a request, and for a kept connection to begin the next.
+        pub head_timeout: Duration = seconds(15) => seconds(1)..=minutes(10);
+    }
+}
+
+section! {
+    /// MSRP relay and end point.
+    pub struct Msrp {
+        /// Where to listen: "tcp://" or "tls://".
+        pub listen: Vec<Listen<MsrpScheme>> =
+            vec![Listen::any(MsrpScheme::Tcp, 2855), Listen::any(MsrpScheme::Tls, 2856)];
+    }
+}
+
+section! {
+    /// Audio and video of browsers.
+    pub struct Media {
+        /// Where to listen: "udp://", one port for everything.
+        pub listen: Listen<MediaScheme> = Listen::any(MediaScheme::Udp, 10_000);
+    }
+}
+
+choice! {
+    /// The oldest TLS that is spoken.
+    pub enum TlsVersion { V1_2 = "1.2", V1_3 = "1.3" }
+}
+
+section! {
+    /// Certificates of every listener that speaks TLS. Files are read again when they change; connections keep what they began with.
+    pub struct Tls {
+        /// Certificate chain in PEM, the server's own first. Without one, a self-signed one is made in `data_dir`.
+        pub certificate: Option<PathBuf> = None => Example(r#""/etc/chappe/cert.pem""#);
+        /// Its private key in PEM.
+        pub key: Option<PathBuf> = None => Example(r#""/etc/chappe/key.pem""#);
+        /// Authorities in PEM; a client that shows a certificate of theirs is a known peer, one without is still served.
+        pub client_ca: Option<PathBuf> = None => Example(r#""/etc/chappe/peers.pem""#);
+        /// Oldest version: "1.2" or "1.3".
+        pub min_version: TlsVersion = TlsVersion::V1_2;
+        /// Time for a handshake.
+        pub handshake_timeout: Duration = seconds(10) => seconds(1)..=minutes(2);
+        /// More certificates, each chosen where a client asks for one of its names (SNI).
+        pub extra: Tables<Certificate> = Tables::default();
+    }
+}
+
+section! {
+    /// One more certificate.
+    pub struct Certificate {
+        /// Certificate chain in PEM.
+        pub certificate: Option<PathBuf> = None => Example(r#""/etc/chappe/other.pem""#);
+        /// Its private key in PEM.
+        pub key: Option<PathBuf> = None => Example(r#""/etc/chappe/other-key.pem""#);
+        /// Names it is for; by default those in the certificate.
+        pub names: Vec<Domain> = Vec::new();
+    }
+}
+
+section! {
+    /// Where accounts, registrations and messages are kept.
+    pub struct Store {
+        /// "sqlite:" is a file in `data_dir`, "sqlite:PATH" another one, "postgres://USER@HOST/DATABASE" a server,
+        /// "memory:" nothing but memory.
+        pub url: String = "sqlite:".into();
+        /// Password for a PostgreSQL server, rather than in the URL.
+        pub password: Option<Secret> = None => Example(r#""…""#);
+        /// Connections to a PostgreSQL server.
+        pub connections: u16 = 16 => 2..=500;
+    }
+}
+
+section! {
+    /// Protection. Peers in `sip.trusted` and on loopback have no rate and are never banned.
+    pub struct Limits {
+        /// Connections from one address, over all listeners.
+        pub connections_per_peer: u32 = 1000 => 1..=10_000_000;
+        /// Connections over all.
+        pub connections: u32 = 1_000_000 => 10..=100_000_000;
+        /// Requests that one address may send in a second; more get 503, or over UDP nothing. 0: any.
+        pub peer_rate: u32 = 500;
+        /// Requests that one address may send at once above the rate.
+        pub peer_burst: u32 = 2000 => 1..=10_000_000;
+        /// Requests that one user may send in a second; more get 503 with Retry-After. 0: any.
+        pub user_rate: u32 = 50;
+        /// Requests that one user may send at once above the rate.
+        pub user_burst: u32 = 500 => 1..=10_000_000;
+        pub ban: Table<Ban> = Table::default();
+        pub overload: Table<Overload> = Table::default();
+    }
+}
+
+section! {
+    /// The ban list: an address that scans or guesses passwords is not answered for a while.
+    pub struct Ban {
+        /// Bad points at which an address is banned: junk counts 1, a wrong password 5, an unknown user 5, a scanner's name 50. 0: never.
+        pub threshold: u32 = 100;
+        /// Time in which points are forgotten.
+        pub window: Duration = minutes(1) => seconds(1)..=days(1);
+        /// How long a ban lasts.
+        pub time: Duration = minutes(10) => seconds(1)..=days(365);
+        /// Addresses that are remembered; the oldest go first.
+        pub max_entries: u32 = 100_000 => 100..=10_000_000;
+    }
+}
+
+section! {
+    /// Overload: new work is refused with 503 and Retry-After, in-dialog and emergency requests are served on.
+    pub struct Overload {
+        /// Wait of a packet before it is looked at, from which on work is refused.
+        pub max_delay: Duration = millis(200) => millis(5)..=seconds(10);
+        /// Writes waiting for the store, from which on work that must be stored is refused.
+        pub max_store_queue: u32 = 20_000 => 100..=10_000_000;
+        /// Memory of the process, from which on work is refused. 0: no bound.
+        pub max_memory: Size = Size(0);
+        /// What Retry-After asks for; each answer varies it, so that clients do not come back together.
+        pub retry_after: Duration = seconds(5) => seconds(1)..=hours(1);
+    }
+}
+
+section! {
+    /// Management: metrics, health and the admin API. Keep it off the open network.
+    pub struct Management {
+        /// Where to listen: "http://".
+        pub listen: Listen<ManagementScheme> = Listen::local(ManagementScheme::Http, 9090);
+        /// Bearer token of the admin API, beside the one that each start makes for the command line.
+        pub token: Option<Secret> = None => Example(r#""…""#);
+    }
+}
+
+choice! {
+    /// How log lines look.
+    pub enum LogFormat { Text = "text", Json = "json" }
+}
+
+choice! {
+    /// What logs show of numbers, users and addresses.
+    pub enum Redact {
+        /// `al…#3f9a`: enough to follow one user through a log.
+        Hash = "hash",
+        /// `…`
+        Hide = "hide",
+        /// Everything.
+        Off = "off",
+    }
+}
+
+section! {
+    /// Logs, on standard error. Bodies and secrets are never logged.
+    pub struct Log {
+        /// "text" or "json", one object a line.
+        pub format: LogFormat = LogFormat::Text;
+        /// "error", "warn", "info", "debug" or "trace"; also by part: "info,chappe_net=debug".
+        pub level: String = "info".into();
+        /// Numbers, users and addresses: "hash" keeps a mark to follow one by, "hide" nothing, "off" shows them.
+        pub redact: Redact = Redact::Hash;
+    }
+}
