@@ -1,1 +1,6 @@
-//! Messaging decisions: pager mode, store-and-forward, receipts, without I/O.
+//! Messaging decisions without I/O: pager-mode delivery and what may be sent and kept.
+
+pub mod pager;
+mod policy;
+
+pub use policy::{Lifetime, MessagePolicy, Refusal};
