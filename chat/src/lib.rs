@@ -2,5 +2,6 @@
 
 pub mod pager;
 mod policy;
+pub mod stored;
 
-pub use policy::{Lifetime, MessagePolicy, Refusal};
+pub use policy::{Lifetime, MessagePolicy, Refusal, media_type};
