@@ -1,1 +1,28 @@
 //! UDP, TCP, TLS and WebSocket listeners, flows and their reuse, DNS.
+//!
+//! A message meets no task hop here: the thread that read it calls [`Events::message`] and then sends what that put
+//! into its [`Outbox`]. Datagrams are received by threads that block, connections by one small tokio task each, and
+//! any thread may write to any connection.
+
+mod config;
+mod connect;
+mod connection;
+mod counters;
+mod events;
+pub mod frame;
+mod listen;
+mod net;
+mod network;
+mod outbox;
+mod stun;
+mod table;
+mod udp;
+mod wire;
+
+pub use config::{Config, HostPort, Limits, ListenerConfig, ListenerError, MakeFramer};
+pub use counters::{Count, Counters, TransportCounters};
+pub use events::{CloseReason, ConnectionInfo, Events, PeerIdentity, Upgrade};
+pub use frame::{FrameError, Framer};
+pub use net::{ListenerInfo, Net, StartError};
+pub use network::{Network, NetworkError};
+pub use outbox::{Outbox, SendError, Target};

@@ -1,0 +1,500 @@
+//! One connection: what is known of it, its way out, and the task that reads it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use chappe_sip::{Flow, Transport};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::events::CloseReason;
+use crate::frame::{Frame, FrameError, Framer, SipFramer};
+use crate::net::Inner;
+use crate::outbox::{Outbox, SendError};
+use crate::wire::Wire;
+
+/// Bytes asked of the socket at a time.
+const READ: usize = 64 * 1024;
+/// Reads of one connection before other tasks of the thread have their turn.
+const READS_PER_TURN: usize = 8;
+
+/// Messages for one connection, each with its tag.
+pub(crate) type Batch = SmallVec<[(Bytes, u64); 2]>;
+
+pub(crate) struct Connection {
+    pub(crate) flow: Flow,
+    pub(crate) net: Arc<Inner>,
+    state: Mutex<State>,
+    rare: Option<Box<Rare>>,
+    /// We opened it.
+    pub(crate) outbound: bool,
+    /// Seconds of the net's clock when bytes last came.
+    last_read: AtomicU32,
+    /// Seconds of the net's clock when the unfinished message began, 0 if there is none.
+    message_since: AtomicU32,
+}
+
+/// What few connections have.
+#[derive(Default)]
+pub(crate) struct Rare {
+    pub(crate) server_name: Option<Arc<str>>,
+    pub(crate) alias: Mutex<Option<SocketAddr>>,
+    pub(crate) peer_verified: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// Absent while we connect, and after the end.
+    wire: Option<Wire>,
+    /// Present while the wire takes no more.
+    backlog: Option<Box<Backlog>>,
+    /// Wakes the task.
+    waker: Option<Waker>,
+    /// Set to end the connection: nothing more is sent.
+    fate: Option<CloseReason>,
+    /// The backlog is still sent before the end.
+    draining: bool,
+}
+
+#[derive(Default)]
+struct Backlog {
+    queue: VecDeque<(Bytes, u64)>,
+    /// Bytes of the first one that have gone.
+    skip: usize,
+    bytes: usize,
+    /// Seconds of the net's clock when the wire last took something.
+    since: u32,
+}
+
+impl State {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn end(&mut self, why: CloseReason) {
+        self.fate.get_or_insert(why);
+        self.wake();
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(net: Arc<Inner>, flow: Flow, rare: Option<Box<Rare>>, outbound: bool) -> Arc<Connection> {
+        let now = net.seconds();
+        Arc::new(Connection {
+            flow,
+            net,
+            state: Mutex::default(),
+            rare,
+            outbound,
+            last_read: AtomicU32::new(now),
+            message_since: AtomicU32::new(0),
+        })
+    }
+
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.rare.as_ref()?.server_name.as_deref()
+    }
+
+    pub(crate) fn alias(&self) -> Option<SocketAddr> {
+        *self.rare.as_ref()?.alias.lock()
+    }
+
+    /// Notes another address of the peer (RFC 5923 §8); refused unless its certificate was verified.
+    pub(crate) fn set_alias(&self, remote: SocketAddr) -> bool {
+        match &self.rare {
+            Some(rare) if rare.peer_verified => {
+                *rare.alias.lock() = Some(remote);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn leads_to(&self, transport: Transport, remote: SocketAddr, name: Option<&str>) -> bool {
+        let same_name = match (self.server_name(), name) {
+            (Some(ours), Some(wanted)) => ours.eq_ignore_ascii_case(wanted),
+            (ours, wanted) => ours.is_none() && wanted.is_none(),
+        };
+        self.flow.transport == transport
+            && same_name
+            && (self.flow.remote == remote || self.alias() == Some(remote))
+            && self.is_open()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.state.lock();
+        state.fate.is_none() && !state.draining
+    }
+
+    /// Sends `batch` as far as the socket takes it; the rest waits its turn within bounds. An error is about all of
+    /// the batch.
+    pub(crate) fn send(&self, batch: Batch) -> Result<(), SendError> {
+        let count = self.net.counters.transport(self.flow.transport);
+        let (messages, total) = (batch.len() as u64, batch.iter().map(|(b, _)| b.len()).sum::<usize>());
+        let result = self.write(batch, total);
+        match result {
+            Ok(()) => {
+                count.sent.add(messages);
+                count.sent_bytes.add(total as u64);
+            }
+            Err(_) => count.send_errors.add(messages),
+        }
+        result
+    }
+
+    fn write(&self, batch: Batch, total: usize) -> Result<(), SendError> {
+        let mut state = self.state.lock();
+        if state.fate.is_some() || state.draining {
+            return Err(SendError::Gone);
+        }
+        let state = &mut *state;
+        if let (Some(wire), None) = (&mut state.wire, &state.backlog) {
+            let written = match wire.write(batch.iter().map(|(b, _)| b), 0) {
+                Ok(written) => written,
+                Err(_) => {
+                    state.end(CloseReason::Reset);
+                    return Err(SendError::Gone);
+                }
+            };
+            if !written.blocked {
+                return Ok(());
+            }
+            let mut backlog = Backlog { since: self.net.seconds(), ..Backlog::default() };
+            backlog.push(batch, total);
+            backlog.taken(written.bytes);
+            state.backlog = Some(Box::new(backlog));
+            state.wake();
+            return Ok(());
+        }
+        let backlog = state.backlog.get_or_insert_with(|| {
+            // Still connecting: the time of the stall counts from the first message.
+            Box::new(Backlog { since: self.net.seconds(), ..Backlog::default() })
+        });
+        if backlog.bytes + total > self.net.limits.backlog {
+            if state.wire.is_some() {
+                self.net.counters.slow_peers.one();
+                state.end(CloseReason::Slow);
+            }
+            return Err(SendError::Backlog);
+        }
+        backlog.push(batch, total);
+        Ok(())
+    }
+
+    /// Ends the connection after what waits for the peer, or at once.
+    pub(crate) fn close(&self, why: CloseReason, at_once: bool) {
+        let mut state = self.state.lock();
+        if at_once || state.backlog.is_none() {
+            state.end(why);
+        } else {
+            state.draining = true;
+            state.wake();
+        }
+    }
+
+    /// Puts the socket in place; the task that reads it is to be started next.
+    pub(crate) fn attach(&self, wire: Wire) {
+        self.last_read.store(self.net.seconds(), Ordering::Relaxed);
+        self.state.lock().wire = Some(wire);
+    }
+
+    /// Applies the time limits.
+    pub(crate) fn check(&self, now: u32) {
+        let limits = &self.net.limits;
+        let over = |since: u32, limit: std::time::Duration| u64::from(now.saturating_sub(since)) > limit.as_secs();
+        let message = self.message_since.load(Ordering::Relaxed);
+        let idle = over(self.last_read.load(Ordering::Relaxed), limits.idle)
+            || message != 0 && over(message, limits.message_timeout);
+        let mut state = self.state.lock();
+        if state.wire.is_none() || state.fate.is_some() {
+            return;
+        }
+        if state.backlog.as_ref().is_some_and(|b| over(b.since, limits.stall)) {
+            self.net.counters.slow_peers.one();
+            state.end(CloseReason::Slow);
+        } else if idle {
+            self.net.counters.idle_closed.one();
+            state.end(CloseReason::Idle);
+        }
+    }
+
+    /// Ends the connection for good. What had not gone out is told as failed.
+    pub(crate) fn finish(&self, error: SendError) {
+        let (wire, backlog) = {
+            let mut state = self.state.lock();
+            state.fate.get_or_insert(CloseReason::Local);
+            state.waker = None;
+            (state.wire.take(), state.backlog.take())
+        };
+        if let Some(mut wire) = wire {
+            wire.shutdown();
+        }
+        self.net.table.remove(self);
+        for (_, tag) in backlog.into_iter().flat_map(|b| b.queue) {
+            self.net.failed(tag, error);
+        }
+    }
+}
+
+impl Backlog {
+    fn push(&mut self, batch: Batch, total: usize) {
+        self.queue.extend(batch);
+        self.bytes += total;
+    }
+
+    /// Takes off what the wire accepted.
+    fn taken(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.skip += bytes;
+        while let Some((first, _)) = self.queue.front()
+            && self.skip >= first.len()
+        {
+            self.skip -= first.len();
+            self.queue.pop_front();
+        }
+    }
+}
+
+thread_local! {
+    /// Where this thread's connections read into, so that an idle one holds no buffer.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static OUTBOX: Cell<Option<Box<Outbox>>> = const { Cell::new(None) };
+}
+
+/// The task of a connection: waits, reads, cuts, calls the user, sends what the user wants sent, and drains the
+/// backlog. Small, since there is one for each connection.
+pub(crate) struct Pump {
+    connection: Arc<Connection>,
+    framer: Cutter,
+    /// The beginning of a message that is not complete.
+    partial: Vec<u8>,
+    /// Set when nothing is read any more and only the backlog is still sent.
+    ending: Option<CloseReason>,
+    /// Our direction has ended and we wait for the peer's end.
+    lingering: bool,
+    finished: bool,
+}
+
+enum Cutter {
+    Sip(SipFramer),
+    Other(Box<dyn Framer>),
+}
+
+impl Cutter {
+    fn next(&mut self, buffer: &[u8]) -> Result<Frame, FrameError> {
+        match self {
+            Cutter::Sip(framer) => framer.next(buffer),
+            Cutter::Other(framer) => framer.next(buffer),
+        }
+    }
+}
+
+enum Turn {
+    Data(usize),
+    Wait,
+    End(CloseReason),
+}
+
+impl Pump {
+    pub(crate) fn new(connection: Arc<Connection>) -> Pump {
+        let net = &connection.net;
+        let make = net.listeners.get(usize::from(connection.flow.listener)).and_then(|l| l.config.framer);
+        let framer = match make {
+            Some(make) => Cutter::Other(make(&net.limits)),
+            None => Cutter::Sip(SipFramer::new(net.limits.frame())),
+        };
+        Pump { connection, framer, partial: Vec::new(), ending: None, lingering: false, finished: false }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Turn {
+        let mut state = self.connection.state.lock();
+        let state = &mut *state;
+        if let Some(why) = state.fate {
+            return Turn::End(self.ending.unwrap_or(why));
+        }
+        let Some(wire) = &mut state.wire else { return Turn::End(CloseReason::Local) };
+        if let Some(backlog) = &mut state.backlog {
+            match drain(wire, backlog, cx, self.connection.net.seconds()) {
+                Poll::Ready(Ok(())) => state.backlog = None,
+                Poll::Ready(Err(_)) => return Turn::End(CloseReason::Reset),
+                Poll::Pending => {}
+            }
+        }
+        if state.draining && self.ending.is_none() {
+            self.ending = Some(CloseReason::Local);
+        }
+        if let Some(why) = self.ending
+            && state.backlog.is_none()
+        {
+            if why != CloseReason::Malformed {
+                return Turn::End(why);
+            }
+            if !std::mem::replace(&mut self.lingering, true) {
+                // Closing with unread bytes would reset the connection and lose our last answer, so the rest is read
+                // and forgotten until the peer closes or the time for a message is over.
+                wire.shutdown();
+                self.connection.message_since.store(self.connection.net.seconds().max(1), Ordering::Relaxed);
+            }
+        }
+        let turn = match wire.poll_read(cx, scratch) {
+            Poll::Ready(Ok(0)) => Turn::End(self.ending.unwrap_or(CloseReason::Peer)),
+            Poll::Ready(Ok(n)) => Turn::Data(n),
+            Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Turn::End(CloseReason::Protocol),
+            Poll::Ready(Err(_)) => Turn::End(CloseReason::Reset),
+            Poll::Pending => Turn::Wait,
+        };
+        if matches!(turn, Turn::Wait) && !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        turn
+    }
+
+    /// Hands over the messages in `data` and what was kept before it.
+    fn deliver(&mut self, data: &[u8], out: &mut Outbox) {
+        if self.ending.is_some() {
+            return;
+        }
+        let net = self.connection.net.clone();
+        let flow = &self.connection.flow;
+        let count = net.counters.transport(flow.transport);
+        count.received_bytes.add(data.len() as u64);
+        self.connection.last_read.store(net.seconds(), Ordering::Relaxed);
+        let mut partial = std::mem::take(&mut self.partial);
+        let buffer = if partial.is_empty() {
+            data
+        } else {
+            partial.extend_from_slice(data);
+            &partial[..]
+        };
+        let (mut at, mut messages, mut pings) = (0, 0, 0);
+        loop {
+            match self.framer.next(&buffer[at..]) {
+                Ok(Frame::Message(length)) => {
+                    net.events().message(flow, Bytes::copy_from_slice(&buffer[at..at + length]), out);
+                    messages += 1;
+                    at += length;
+                }
+                Ok(Frame::Blank { length, pings: more }) => {
+                    pings += more;
+                    at += length;
+                }
+                Ok(Frame::Need(_)) => break,
+                Err(error) => {
+                    let junk = error == FrameError::NotSip;
+                    if junk {
+                        net.counters.junk.one()
+                    } else {
+                        net.counters.framing_errors.one()
+                    }
+                    let prefix = &buffer[at..buffer.len().min(at + net.limits.head)];
+                    net.events().malformed(flow, Bytes::copy_from_slice(prefix), error, out);
+                    self.ending = Some(CloseReason::Malformed);
+                    at = buffer.len();
+                    break;
+                }
+            }
+        }
+        if messages > 0 {
+            count.received.add(messages);
+            net.events().batch_end(out);
+        }
+        if pings > 0 {
+            net.counters.pings.add(pings as u64);
+            out.send(*flow, pongs(pings), Outbox::UNTAGGED);
+        }
+        let left = buffer.len() - at;
+        if left > 0 {
+            // An unfinished message: only its bytes are kept.
+            self.partial = if partial.is_empty() {
+                data[at..].to_vec()
+            } else {
+                partial.drain(..at);
+                partial
+            };
+        }
+        let since = &self.connection.message_since;
+        if left == 0 {
+            since.store(0, Ordering::Relaxed);
+        } else if messages > 0 || since.load(Ordering::Relaxed) == 0 {
+            since.store(net.seconds().max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Outbox) -> Poll<CloseReason> {
+        for _ in 0..READS_PER_TURN {
+            match self.turn(cx, scratch) {
+                Turn::Data(length) => {
+                    self.deliver(&scratch[..length], out);
+                    self.connection.net.flush_near(out, &self.connection);
+                }
+                Turn::Wait => return Poll::Pending,
+                Turn::End(why) => return Poll::Ready(why),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn finish(&mut self, why: CloseReason) {
+        if !std::mem::replace(&mut self.finished, true) {
+            let connection = &self.connection;
+            connection.finish(if why == CloseReason::Slow { SendError::Backlog } else { SendError::Gone });
+            connection.net.ended(connection);
+            connection.net.events().closed(&connection.flow, why);
+        }
+    }
+}
+
+/// Sends what waits, until all is gone or the wire is full again.
+fn drain(wire: &mut Wire, backlog: &mut Backlog, cx: &mut Context<'_>, now: u32) -> Poll<io::Result<()>> {
+    loop {
+        let written = wire.write(backlog.queue.iter().map(|(b, _)| b), backlog.skip)?;
+        backlog.taken(written.bytes);
+        if written.bytes > 0 {
+            backlog.since = now;
+        }
+        if !written.blocked && !wire.flush()? {
+            return if backlog.queue.is_empty() { Poll::Ready(Ok(())) } else { continue };
+        }
+        if wire.poll_write_ready(cx)?.is_pending() {
+            return Poll::Pending;
+        }
+    }
+}
+
+fn pongs(n: usize) -> Bytes {
+    const ONE: &[u8] = b"\r\n";
+    if n == 1 { Bytes::from_static(ONE) } else { Bytes::from(ONE.repeat(n)) }
+}
+
+impl Future for Pump {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Taken out of the cell, so that a nested use would find an empty one and not this.
+        let mut scratch = SCRATCH.take();
+        scratch.resize(READ, 0);
+        let mut out = OUTBOX.take().unwrap_or_default();
+        let result = self.run(cx, &mut scratch, &mut out);
+        SCRATCH.set(scratch);
+        OUTBOX.set(Some(out));
+        result.map(|why| self.finish(why))
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        // The user panicked, or the runtime is going down.
+        self.finish(CloseReason::Local);
+    }
+}

@@ -1,0 +1,457 @@
+//! The transport layer as a whole.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use chappe_sip::{Flow, Transport};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::config::{Config, Limits, ListenerConfig};
+use crate::connect;
+use crate::connection::{Batch, Connection};
+use crate::counters::Counters;
+use crate::events::{CloseReason, Events};
+use crate::listen;
+use crate::network::Network;
+use crate::outbox::{Destination, Item, Outbox, SendError, Target};
+use crate::table::Table;
+use crate::udp;
+
+/// Sockets and connections. Cheap to clone; all clones are the same. Ends with [`Net::close_all`].
+#[derive(Clone)]
+pub struct Net {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) limits: Limits,
+    next_hops: Option<Vec<Network>>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) table: Table,
+    pub(crate) counters: Counters,
+    pub(crate) runtime: Handle,
+    pub(crate) next_connection: AtomicU64,
+    pub(crate) handshaking: AtomicUsize,
+    pub(crate) udp_stopped: AtomicBool,
+    events: OnceLock<Arc<dyn Events>>,
+    accepting: Mutex<Vec<AbortHandle>>,
+    sweeping: Mutex<Option<AbortHandle>>,
+    receiving: Mutex<Vec<thread::JoinHandle<()>>>,
+    waiting: Mutex<Vec<(u16, std::net::TcpListener)>>,
+    started: Instant,
+}
+
+pub(crate) struct Listener {
+    pub(crate) config: ListenerConfig,
+    pub(crate) udp: Option<UdpSocket>,
+    local: OnceLock<SocketAddr>,
+}
+
+/// A listener as it came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerInfo {
+    /// What `Flow::listener` names.
+    pub index: u16,
+    pub transport: Transport,
+    /// The address with the port that was chosen.
+    pub local: SocketAddr,
+    /// Host for Via and Record-Route: the advertised one, or the bound address, or for a wildcard the address from
+    /// which this machine reaches others. IPv6 stands in brackets.
+    pub host: String,
+    /// Port for Via and Record-Route.
+    pub port: u16,
+}
+
+/// Why the transport layer does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot listen on {listener:?}: {error}")]
+    Bind { listener: ListenerConfig, error: io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("more than 65535 listeners")]
+    TooMany,
+    #[error("was started before")]
+    Twice,
+}
+
+impl Net {
+    /// Binds all sockets, so that their addresses are known; [`Net::run`] begins to receive. Must be called within a
+    /// tokio runtime with I/O and time, where the connections will live.
+    pub fn bind(config: Config) -> Result<Net, StartError> {
+        if config.listeners.len() > usize::from(u16::MAX) {
+            return Err(StartError::TooMany);
+        }
+        let mut waiting = Vec::new();
+        let mut listeners = Vec::new();
+        for (index, listener) in (0u16..).zip(config.listeners) {
+            let fault = |error| StartError::Bind { listener: listener.clone(), error };
+            let (mut socket, local) = (None, OnceLock::new());
+            let address = match listener.transport {
+                Transport::Udp => {
+                    let bound = udp::bind(listener.bind, config.limits.udp_buffer).map_err(fault)?;
+                    let address = bound.local_addr().map_err(fault)?;
+                    socket = Some(bound);
+                    Some(address)
+                }
+                Transport::Tcp | Transport::Tls => {
+                    let bound = listen::bind(listener.bind).map_err(fault)?;
+                    let address = bound.local_addr().map_err(fault)?;
+                    waiting.push((index, bound));
+                    Some(address)
+                }
+                Transport::Ws | Transport::Wss => None,
+            };
+            if let Some(address) = address {
+                let _ = local.set(address);
+            }
+            listeners.push(Listener { config: listener, udp: socket, local });
+        }
+        let inner = Inner {
+            limits: config.limits,
+            next_hops: config.next_hops,
+            listeners,
+            table: Table::new(),
+            counters: Counters::default(),
+            runtime: Handle::current(),
+            next_connection: AtomicU64::new(1),
+            handshaking: AtomicUsize::new(0),
+            udp_stopped: AtomicBool::new(false),
+            events: OnceLock::new(),
+            accepting: Mutex::default(),
+            sweeping: Mutex::default(),
+            receiving: Mutex::default(),
+            waiting: Mutex::new(waiting),
+            started: Instant::now(),
+        };
+        Ok(Net { inner: Arc::new(inner) })
+    }
+
+    /// Begins to receive and to call `events`.
+    pub fn run(&self, events: Arc<dyn Events>) -> Result<(), StartError> {
+        let inner = &self.inner;
+        inner.events.set(events).map_err(|_| StartError::Twice)?;
+        let _context = inner.runtime.enter();
+        for (index, listener) in inner.waiting.lock().drain(..) {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Bind {
+                listener: inner.listeners[usize::from(index)].config.clone(),
+                error,
+            })?;
+            let task = inner.runtime.spawn(listen::accept(inner.clone(), index, listener));
+            inner.accepting.lock().push(task.abort_handle());
+        }
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        for (index, listener) in (0u16..).zip(&inner.listeners) {
+            if listener.udp.is_some() {
+                let threads = if listener.config.threads == 0 { cores.min(4) } else { listener.config.threads };
+                let threads = udp::start(inner, index, threads).map_err(StartError::Thread)?;
+                inner.receiving.lock().extend(threads);
+            }
+        }
+        let sweep = inner.runtime.spawn(sweep(inner.clone()));
+        *inner.sweeping.lock() = Some(sweep.abort_handle());
+        Ok(())
+    }
+
+    /// [`Net::bind`] and [`Net::run`] in one.
+    pub fn start(config: Config, events: Arc<dyn Events>) -> Result<Net, StartError> {
+        let net = Net::bind(config)?;
+        net.run(events)?;
+        Ok(net)
+    }
+
+    /// The listeners with their actual addresses. A WebSocket listener is missing until [`Net::set_address`].
+    pub fn listeners(&self) -> Vec<ListenerInfo> {
+        (0..self.inner.listeners.len() as u16).filter_map(|index| self.listener(index)).collect()
+    }
+
+    /// One listener by its index.
+    pub fn listener(&self, index: u16) -> Option<ListenerInfo> {
+        let listener = self.inner.listeners.get(usize::from(index))?;
+        let local = *listener.local.get()?;
+        let advertise = listener.config.advertise.as_ref();
+        let host = match advertise {
+            Some(advertise) => advertise.host.clone(),
+            None => match reachable(local.ip()) {
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
+            },
+        };
+        let port = advertise.and_then(|a| a.port).unwrap_or(local.port());
+        Some(ListenerInfo { index, transport: listener.config.transport, local, host, port })
+    }
+
+    /// Tells the address that the HTTP server took for a WebSocket listener. Only the first time counts.
+    pub fn set_address(&self, index: u16, local: SocketAddr) {
+        if let Some(listener) = self.inner.listeners.get(usize::from(index)) {
+            let _ = listener.local.set(local);
+        }
+    }
+
+    /// The listener that a message to `target` leaves from, for its Via: the one asked for, else the first of the
+    /// transport and address family, loopback for loopback where there is one.
+    pub fn listener_for(&self, target: &Target) -> Option<u16> {
+        self.inner.listener_for(target)
+    }
+
+    /// Sends what was collected and empties the outbox. For any thread; events are flushed on their own.
+    pub fn flush(&self, out: &mut Outbox) {
+        self.inner.flush(out);
+    }
+
+    /// Sends one message on a flow at once. `Gone` tells that the connection has ended.
+    pub fn send(&self, flow: &Flow, bytes: Bytes) -> Result<(), SendError> {
+        if flow.connection == 0 {
+            return udp::send(&self.inner, flow, &bytes);
+        }
+        let connection = self.inner.table.get(flow.connection).ok_or(SendError::Gone)?;
+        connection.send(Batch::from_iter([(bytes, Outbox::UNTAGGED)]))
+    }
+
+    /// Whether a flow can still be sent to. Always for UDP.
+    pub fn is_open(&self, flow: &Flow) -> bool {
+        flow.connection == 0 || self.inner.table.get(flow.connection).is_some_and(|c| c.is_open())
+    }
+
+    /// The open connection that [`Outbox::to`] would use for `target`.
+    pub fn reuse(&self, target: &Target) -> Option<Flow> {
+        let found = self.inner.table.find(target.transport, target.addr, target.server_name.as_deref());
+        found.map(|connection| connection.flow)
+    }
+
+    /// Lets requests to `remote` use the connection of `flow` (Via parameter `alias`, RFC 5923 §8). Returns whether
+    /// that holds: only where the peer's certificate was verified, and for the address the peer has.
+    pub fn alias(&self, flow: &Flow, remote: SocketAddr) -> bool {
+        let Some(connection) = self.inner.table.get(flow.connection) else { return false };
+        let granted = remote.ip() == flow.remote.ip() && connection.set_alias(remote);
+        if granted {
+            self.inner.table.alias(&connection, remote);
+        }
+        granted
+    }
+
+    /// Ends a connection after what waits for the peer. Nothing more can be sent on it.
+    pub fn close(&self, flow: &Flow) {
+        if let Some(connection) = self.inner.table.get(flow.connection) {
+            connection.close(CloseReason::Local, false);
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
+    /// Open connections of all transports, those being opened by us included.
+    pub fn connections(&self) -> usize {
+        self.inner.table.len()
+    }
+
+    /// Takes no new connections; open ones and UDP go on.
+    pub fn stop_accepting(&self) {
+        for task in self.inner.accepting.lock().drain(..) {
+            task.abort();
+        }
+        self.inner.waiting.lock().clear();
+    }
+
+    /// Stops receiving and ends all connections: those with something waiting for their peer have until `deadline`.
+    pub async fn close_all(&self, deadline: Instant) {
+        let inner = &self.inner;
+        self.stop_accepting();
+        inner.udp_stopped.store(true, Ordering::Relaxed);
+        inner.table.for_each(|connection| connection.close(CloseReason::Local, false));
+        let wait = Duration::from_millis(10);
+        while inner.table.len() > 0 && Instant::now() + wait < deadline {
+            tokio::time::sleep(wait).await;
+        }
+        inner.table.for_each(|connection| connection.close(CloseReason::Local, true));
+        if let Some(task) = inner.sweeping.lock().take() {
+            task.abort();
+        }
+        let threads: Vec<_> = inner.receiving.lock().drain(..).collect();
+        let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|t| drop(t.join()))).await;
+    }
+}
+
+impl Inner {
+    /// The user of this layer. Nothing receives before `run` set it.
+    pub(crate) fn events(&self) -> &dyn Events {
+        &**self.events.get().expect("sockets are read only after run")
+    }
+
+    /// The clock of time limits: seconds since the start.
+    pub(crate) fn seconds(&self) -> u32 {
+        self.started.elapsed().as_secs() as u32
+    }
+
+    pub(crate) fn may_send_to(&self, address: IpAddr) -> bool {
+        self.next_hops.as_ref().is_none_or(|networks| networks.iter().any(|n| n.contains(address)))
+    }
+
+    pub(crate) fn failed(&self, tag: u64, error: SendError) {
+        if tag != Outbox::UNTAGGED
+            && let Some(events) = self.events.get()
+        {
+            events.send_failed(tag, error);
+        }
+    }
+
+    /// Accounts for a connection that was open.
+    pub(crate) fn ended(&self, connection: &Connection) {
+        self.counters.transport(connection.flow.transport).connections_now.sub(1);
+        if !connection.outbound {
+            self.leave(connection.flow.remote);
+        }
+    }
+
+    pub(crate) fn leave(&self, remote: SocketAddr) {
+        if self.limits.connections_per_address > 0 {
+            self.table.leave(remote.ip());
+        }
+    }
+
+    pub(crate) fn listener_for(&self, target: &Target) -> Option<u16> {
+        if let Some(index) = target.listener {
+            let listener = self.listeners.get(usize::from(index))?;
+            return (listener.config.transport == target.transport).then_some(index);
+        }
+        let (ip, mut found) = (target.addr.ip(), None);
+        for (index, listener) in (0u16..).zip(&self.listeners) {
+            let Some(local) = listener.local.get().map(SocketAddr::ip) else { continue };
+            if listener.config.transport != target.transport || local.is_ipv4() != ip.is_ipv4() {
+                continue;
+            }
+            // A socket of the loopback interface cannot send elsewhere.
+            if local.is_unspecified() || local.is_loopback() == ip.is_loopback() {
+                return Some(index);
+            }
+            if !local.is_loopback() {
+                found.get_or_insert(index);
+            }
+        }
+        found
+    }
+
+    pub(crate) fn flush(self: &Arc<Self>, out: &mut Outbox) {
+        self.flush_with(out, None);
+    }
+
+    /// Flushes what a message from `near` gave rise to; most often the answer goes back the same way.
+    pub(crate) fn flush_near(self: &Arc<Self>, out: &mut Outbox, near: &Connection) {
+        self.flush_with(out, Some(near));
+    }
+
+    fn flush_with(self: &Arc<Self>, out: &mut Outbox, near: Option<&Connection>) {
+        if out.items.is_empty() {
+            return;
+        }
+        let mut items = std::mem::take(&mut out.items);
+        if items.len() == 1 {
+            // The usual case needs no sorting.
+            if let Some(item) = items.pop() {
+                self.deliver(item.to, Batch::from_iter([(item.bytes, item.tag)]), near);
+            }
+            out.items = items;
+            return;
+        }
+        // Stable, so that the messages of each connection keep their order and come together.
+        items.sort_by_key(|item| item.to.connection());
+        let mut items = items.into_iter().peekable();
+        while let Some(Item { to, bytes, tag }) = items.next() {
+            let mut batch = Batch::from_iter([(bytes, tag)]);
+            while let Some(next) = items.next_if(|next| next.to.joins(&to)) {
+                batch.push((next.bytes, next.tag));
+            }
+            self.deliver(to, batch, near);
+        }
+    }
+
+    fn deliver(self: &Arc<Self>, to: Destination, batch: Batch, near: Option<&Connection>) {
+        let tags: smallvec::SmallVec<[u64; 2]> = batch.iter().map(|(_, tag)| *tag).collect();
+        let result = match to {
+            Destination::Flow(flow) if flow.connection == 0 => return self.deliver_udp(&flow, &batch),
+            Destination::Target(target) if !self.may_send_to(target.addr.ip()) => {
+                self.counters.forbidden.one();
+                Err(SendError::Forbidden)
+            }
+            Destination::Target(target) if target.transport == Transport::Udp => match self.listener_for(&target) {
+                Some(listener) => {
+                    let flow = Flow { transport: Transport::Udp, listener, connection: 0, remote: target.addr };
+                    return self.deliver_udp(&flow, &batch);
+                }
+                None => Err(SendError::Unsupported),
+            },
+            Destination::Flow(flow) => match near.filter(|near| near.flow.connection == flow.connection) {
+                Some(connection) => connection.send(batch),
+                None => self.table.get(flow.connection).ok_or(SendError::Gone).and_then(|c| c.send(batch)),
+            },
+            Destination::Target(target) => connect::send(self, &target, batch),
+        };
+        if let Err(error) = result {
+            tags.into_iter().for_each(|tag| self.failed(tag, error));
+        }
+    }
+
+    fn deliver_udp(&self, flow: &Flow, batch: &Batch) {
+        for (bytes, tag) in batch {
+            if let Err(error) = udp::send(self, flow, bytes) {
+                self.failed(*tag, error);
+            }
+        }
+    }
+}
+
+impl Destination {
+    fn connection(&self) -> u64 {
+        match self {
+            Destination::Flow(flow) => flow.connection,
+            Destination::Target(_) => 0,
+        }
+    }
+
+    fn joins(&self, other: &Destination) -> bool {
+        match (self, other) {
+            (Destination::Flow(a), Destination::Flow(b)) => a.connection == b.connection && a.connection != 0,
+            (Destination::Target(a), Destination::Target(b)) => a.transport != Transport::Udp && a == b,
+            _ => false,
+        }
+    }
+}
+
+/// The address under which others may reach a socket bound to `bound`.
+fn reachable(bound: IpAddr) -> IpAddr {
+    if !bound.is_unspecified() {
+        return bound;
+    }
+    // Connecting a UDP socket sends nothing but tells the source address the system would use.
+    let (any, far): (IpAddr, IpAddr) = match bound {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into()),
+    };
+    let probe = UdpSocket::bind((any, 0)).and_then(|s| s.connect((far, 9)).and_then(|()| s.local_addr()));
+    match (probe, bound) {
+        (Ok(address), _) => address.ip(),
+        (Err(_), IpAddr::V4(_)) => Ipv4Addr::LOCALHOST.into(),
+        (Err(_), IpAddr::V6(_)) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// Applies the time limits to all connections, a few times within the shortest of them. One look at a connection
+/// costs less than a timer for each would in memory.
+async fn sweep(net: Arc<Inner>) {
+    let limits = &net.limits;
+    let shortest = limits.idle.min(limits.message_timeout).min(limits.stall).min(limits.websocket_ping);
+    let period = (shortest / 4).clamp(Duration::from_millis(250), Duration::from_secs(10));
+    loop {
+        tokio::time::sleep(period).await;
+        let now = net.seconds();
+        net.table.for_each(|connection| connection.check(now));
+    }
+}
