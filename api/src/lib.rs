@@ -1,1 +1,20 @@
 //! HTTP: management, admin API, WebSocket entry.
+//!
+//! [`management`] is for operators: metrics, health, the admin API under `/api`. [`public`] is for users: a page that
+//! says what runs here, and the WebSocket entry of SIP (RFC 7118). What the answers hold comes from the [`Node`] that
+//! runs; this crate decides nothing about messages.
+
+mod accounts;
+mod error;
+pub mod management;
+mod node;
+mod openapi;
+pub mod public;
+pub mod serve;
+mod trace;
+mod websocket;
+
+pub use error::NodeError;
+pub use node::*;
+pub use serve::{Limits, Server};
+pub use websocket::{Protocol, Upgrade, WebSockets};

@@ -1,0 +1,312 @@
+//! What a running server tells its operator, and what the operator may ask of it.
+//!
+//! These types are the JSON of the admin API and of `--json`: add to them, change nothing. Times are seconds since the
+//! Unix epoch, unless the name ends in `_ms`.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use crate::NodeError;
+
+/// The running server.
+#[async_trait]
+pub trait Node: Send + Sync + 'static {
+    async fn status(&self) -> Result<Status, NodeError>;
+
+    /// Whether it can serve now: `/readyz`.
+    fn readiness(&self) -> Readiness;
+
+    /// The Prometheus text: `/metrics`.
+    fn metrics(&self) -> String;
+
+    /// Users with bindings.
+    async fn registrations(&self, page: Page) -> Result<List<Registered>, NodeError>;
+
+    /// The bindings of one user; [`NodeError::NotFound`] where there is no such account.
+    async fn registration(&self, aor: &str) -> Result<Registered, NodeError>;
+
+    /// Users with waiting messages.
+    async fn queues(&self, page: Page) -> Result<List<Queue>, NodeError>;
+
+    /// What waits for one user, oldest first; `after` is a message's `id`.
+    async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError>;
+
+    /// What became of a message, by its Message-ID or Call-ID.
+    async fn explain(&self, id: &str) -> Result<Explanation, NodeError>;
+
+    fn accounts(&self) -> &dyn Accounts;
+
+    /// What happens about one user from now on, a line for each event; all that a slow reader misses is told as one line.
+    fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError>;
+
+    /// Writes a copy of the store that is whole in itself to a new file of the server's machine.
+    async fn backup(&self, file: &std::path::Path) -> Result<(), NodeError>;
+}
+
+/// Who may register. Served by a running node, or by the command line on the store of one that is stopped.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// Refuses an address or a number that is taken with [`NodeError::Conflict`].
+    async fn add(&self, account: NewAccount) -> Result<Account, NodeError>;
+
+    async fn list(&self, page: Page) -> Result<List<Account>, NodeError>;
+
+    async fn show(&self, aor: &str) -> Result<Account, NodeError>;
+
+    /// Changes what is `Some`.
+    async fn change(&self, aor: &str, change: AccountChange) -> Result<Account, NodeError>;
+
+    /// Removes the account and all that waits for it.
+    async fn remove(&self, aor: &str) -> Result<(), NodeError>;
+
+    /// Adds many; an entry that is refused does not stop the others.
+    async fn import(&self, accounts: Vec<NewAccount>) -> Result<Imported, NodeError>;
+}
+
+/// One event of a trace: the rest of the line after the time.
+pub type TraceLine = std::sync::Arc<str>;
+
+/// Which part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most this many; 1 to [`Page::MAX`].
+    #[serde(default = "Page::default_limit")]
+    pub limit: usize,
+}
+
+impl Page {
+    pub const MAX: usize = 1000;
+
+    fn default_limit() -> usize {
+        100
+    }
+
+    /// The limit within its bounds.
+    pub fn size(&self) -> usize {
+        self.limit.clamp(1, Self::MAX)
+    }
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Page { after: None, limit: Self::default_limit() }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct List<T> {
+    pub items: Vec<T>,
+    /// What `after` is for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl<T> List<T> {
+    /// A page of `items`, which were asked for with a limit of `asked`; `key` names an item for the next page.
+    pub fn page(items: Vec<T>, asked: usize, key: impl Fn(&T) -> String) -> Self {
+        let next = if items.len() < asked { None } else { items.last().map(key) };
+        List { items, next }
+    }
+}
+
+/// Whether the server can serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    pub ready: bool,
+    /// What is missing or wrong; empty when ready.
+    pub reasons: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub node: String,
+    pub pid: u32,
+    pub started: u64,
+    pub uptime_s: u64,
+    pub domains: Vec<String>,
+    pub data_dir: String,
+    pub store: String,
+    pub listeners: Vec<Listener>,
+    pub readiness: Readiness,
+    pub counts: Counts,
+}
+
+/// A socket that is open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `sip`, `http`, `msrp`, `media` or `management`.
+    pub service: String,
+    /// With the port that the system chose: `udp://127.0.0.1:40001`.
+    pub url: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub accounts: u64,
+    /// Users with at least one binding.
+    pub registered: u64,
+    pub bindings: u64,
+    pub connections: u64,
+    pub transactions: u64,
+    pub banned: u64,
+    pub messages: MessageCounts,
+}
+
+/// `accepted = delivered + stored + expired + refused`, whatever happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageCounts {
+    pub accepted: u64,
+    pub delivered: u64,
+    /// Waiting now.
+    pub stored: u64,
+    pub expired: u64,
+    pub refused: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Registered {
+    pub aor: String,
+    pub bindings: Vec<Binding>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Binding {
+    pub contact: String,
+    /// As REGISTER named it (RFC 5626).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reg_id: Option<u32>,
+    /// Where it is reached: `tls:192.0.2.7:51111`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<String>,
+    #[serde(default)]
+    pub path: Vec<String>,
+    /// 0 to 1.
+    pub q: f32,
+    pub expires: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+}
+
+/// Messages that wait for one user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    pub aor: String,
+    pub messages: u64,
+    pub bytes: u64,
+}
+
+/// A message that waits. Its body is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub id: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    pub call_id: String,
+    pub from: String,
+    /// The device it waits for; absent: whichever comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    pub bytes: u64,
+    pub accepted_ms: u64,
+    pub expires: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    pub id: String,
+    /// Oldest first.
+    pub events: Vec<FateEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FateEvent {
+    pub at_ms: u64,
+    /// `accepted`, `stored`, `delivered`, `expired`, `refused`, `deferred`, `pushed` or `receipt-sent`.
+    pub event: String,
+    pub recipient: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// SIP status that the device or next hop gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    pub call_id: String,
+}
+
+/// An account as it is shown; no password leaves the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// `user@domain`
+    pub aor: String,
+    /// Numbers as `+15550001`.
+    #[serde(default)]
+    pub tel: Vec<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    pub created: u64,
+    /// Kept, but may neither register nor send.
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAccount {
+    pub aor: String,
+    pub password: String,
+    #[serde(default)]
+    pub tel: Vec<String>,
+    #[serde(default)]
+    pub display_name: String,
+}
+
+impl std::fmt::Debug for NewAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Neither password nor number belongs in a log.
+        f.debug_struct("NewAccount").field("tel", &self.tel.len()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountChange {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tel: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
+impl std::fmt::Debug for AccountChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountChange").field("password", &self.password.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    pub added: u64,
+    pub refused: Vec<RefusedAccount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAccount {
+    /// Position in the list that was sent, from 0.
+    pub index: usize,
+    pub aor: String,
+    pub reason: String,
+}

@@ -1,0 +1,77 @@
+//! The listeners for users: a page that says what runs here, and the WebSocket entry.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use crate::error::problem;
+use crate::websocket::{self, Entry, WebSockets};
+
+/// What the listeners for users need to know.
+pub struct Public {
+    pub domains: Vec<String>,
+    /// Web pages that may open a WebSocket, by their Origin; empty: any.
+    pub origins: Vec<String>,
+    pub websockets: Arc<dyn WebSockets>,
+}
+
+/// The router of the listeners for users.
+pub fn router(public: Public) -> Router {
+    let page = Arc::new(Page::new(&public.domains));
+    let entry = Arc::new(Entry { sockets: public.websockets, origins: public.origins });
+    let websocket = Router::new().route("/ws", any(websocket::enter)).with_state(entry);
+    Router::new()
+        .route("/", get(landing))
+        .with_state(page)
+        .merge(websocket)
+        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path") })
+}
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}\
+code{background:#eee;padding:.1em .3em;border-radius:3px}@media(prefers-color-scheme:dark){body{background:#181818;\
+color:#ddd}code{background:#333}}";
+
+struct Page {
+    html: String,
+    policy: HeaderValue,
+}
+
+impl Page {
+    fn new(domains: &[String]) -> Self {
+        let domains: Vec<_> = domains.iter().map(|domain| format!("<code>{}</code>", escaped(domain))).collect();
+        let html = format!(
+            "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Chappe</title>\
+             <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
+             <h1>Chappe</h1>\n<p>A SIP and RCS messaging server for {}.</p>\n\
+             <p>Point a SIP client at this host to register and exchange messages. Browsers connect by WebSocket to \
+             <code>/ws</code> on this port, sub-protocol <code>sip</code>.</p>\n</body></html>\n",
+            domains.join(", ")
+        );
+        let style = STANDARD.encode(Sha256::digest(STYLE));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        Page { html, policy: HeaderValue::try_from(policy).expect("a policy of ASCII is a header value") }
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+async fn landing(State(page): State<Arc<Page>>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, page.policy.clone()),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, page.html.clone()).into_response()
+}

@@ -1,0 +1,279 @@
+//! Accepts HTTP connections within bounds and serves a router on them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tower::ServiceExt;
+
+/// Headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Wait after an accept that failed for want of a resource.
+const BACK_OFF: Duration = Duration::from_millis(50);
+
+/// Bounds on what peers can make us hold, and for how long.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Head of a request, in bytes; at least 8192.
+    pub head: usize,
+    /// For the head of a request, and for the next request on a kept connection.
+    pub head_timeout: Duration,
+    pub handshake_timeout: Duration,
+    pub connections: usize,
+    /// From one address.
+    pub connections_per_peer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            head: 16 * 1024,
+            head_timeout: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(10),
+            connections: 100_000,
+            connections_per_peer: 1000,
+        }
+    }
+}
+
+/// Whose request it is; an extension of each request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+    /// Over TLS.
+    pub secure: bool,
+    /// Index of the listener, in the order in which they were given.
+    pub listener: usize,
+}
+
+/// The stream of a connection.
+pub enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A socket that listens.
+pub struct Listening {
+    pub listener: TcpListener,
+    pub tls: Option<TlsAcceptor>,
+}
+
+/// Whether to have anything to do with a peer.
+pub type Admit = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+
+/// Listeners that run until [`Server::stop`].
+pub struct Server {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    router: Router,
+    limits: Limits,
+    admit: Admit,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    all: usize,
+    by_peer: HashMap<IpAddr, usize>,
+}
+
+/// Counts a connection as long as it lives.
+struct Seat {
+    shared: Arc<Shared>,
+    peer: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.shared.open.lock();
+        open.all -= 1;
+        if let Some(count) = open.by_peer.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                open.by_peer.remove(&self.peer);
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn seat(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
+        if !(self.admit)(peer) {
+            return None;
+        }
+        let peer = peer.ip().to_canonical();
+        let mut open = self.open.lock();
+        let open = &mut *open;
+        if open.all >= self.limits.connections {
+            return None;
+        }
+        let count = open.by_peer.entry(peer).or_default();
+        if *count >= self.limits.connections_per_peer {
+            return None;
+        }
+        *count += 1;
+        open.all += 1;
+        Some(Seat { shared: self.clone(), peer })
+    }
+}
+
+impl Server {
+    /// Begins to accept on every one of `listeners`; inside a tokio runtime.
+    pub fn start(listeners: Vec<Listening>, router: Router, limits: Limits, admit: Admit) -> Server {
+        let (stop, stopping) = watch::channel(false);
+        let shared = Arc::new(Shared { router, limits, admit, open: Mutex::default() });
+        let mut tasks = JoinSet::new();
+        for (index, listening) in listeners.into_iter().enumerate() {
+            tasks.spawn(accept(listening, index, shared.clone(), stopping.clone()));
+        }
+        Server { stop, tasks, shared }
+    }
+
+    /// Connections that speak HTTP now; one that became a WebSocket is not counted any more.
+    pub fn connections(&self) -> usize {
+        self.shared.open.lock().all
+    }
+
+    /// Accepts no more, lets requests under way finish within `wait`, then drops what is left.
+    pub async fn stop(mut self, wait: Duration) {
+        self.stop.send_replace(true);
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(wait, all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+async fn accept(listening: Listening, index: usize, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listening.listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, remote)) => {
+                let Some(seat) = shared.seat(remote) else { continue };
+                let tls = listening.tls.clone();
+                connections.spawn(serve(stream, remote, tls, index, seat, stopping.clone()));
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // Out of descriptors or memory: the connection stays in the kernel's queue, so do not spin on it.
+                tracing::warn!(%error, "cannot accept HTTP connections");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+    drop(listening);
+    while connections.join_next().await.is_some() {}
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    listener: usize,
+    seat: Seat,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let limits = &seat.shared.limits;
+    let Ok(local) = stream.local_addr() else { return };
+    // Without this a short answer may wait for the peer's delayed ACK.
+    let _ = stream.set_nodelay(true);
+    let peer = Peer { remote, local, secure: tls.is_some(), listener };
+    let io = match tls {
+        None => Io::Plain(stream),
+        Some(acceptor) => match timeout(limits.handshake_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+            _ => return,
+        },
+    };
+    let router = seat.shared.router.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head.max(8192))
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let finished = tokio::select! {
+        outcome = connection.as_mut() => Some(outcome),
+        _ = stopping.wait_for(|stop| *stop) => None,
+    };
+    let outcome = match finished {
+        Some(outcome) => outcome,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "HTTP connection ended");
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
