@@ -5,17 +5,20 @@
 mod edit;
 mod error;
 pub mod header;
+pub mod layer;
 mod limits;
 mod message;
 mod name;
 pub mod registrar;
 mod reply;
 pub mod text;
+pub mod transaction;
 mod transport;
 pub mod uri;
 
 pub use edit::Edit;
 pub use error::ParseError;
+pub use layer::Layer;
 pub use limits::Limits;
 pub use message::Message;
 pub use name::{HeaderName, Method};
