@@ -9,6 +9,7 @@ pub mod layer;
 mod limits;
 mod message;
 mod name;
+pub mod outbound;
 pub mod registrar;
 mod reply;
 pub mod text;

@@ -92,7 +92,7 @@ macro_rules! header_names {
 
         const COMPACT: [HeaderName; 26] = {
             let mut table = [HeaderName::Other; 26];
-            $($(table[($compact as u8 - b'a') as usize] = HeaderName::$variant;)?)*
+            $($(table[($compact - b'a') as usize] = HeaderName::$variant;)?)*
             table
         };
     };
@@ -100,35 +100,35 @@ macro_rules! header_names {
 
 header_names! {
     Accept "Accept";
-    AcceptContact "Accept-Contact" 'a';
+    AcceptContact "Accept-Contact" b'a';
     AcceptEncoding "Accept-Encoding";
     AcceptLanguage "Accept-Language";
     Alert "Alert-Info";
     Allow "Allow";
-    AllowEvents "Allow-Events" 'u';
+    AllowEvents "Allow-Events" b'u';
     AuthenticationInfo "Authentication-Info";
     Authorization "Authorization";
-    CallId "Call-ID" 'i';
+    CallId "Call-ID" b'i';
     CallInfo "Call-Info";
-    Contact "Contact" 'm';
+    Contact "Contact" b'm';
     ContentDisposition "Content-Disposition";
-    ContentEncoding "Content-Encoding" 'e';
+    ContentEncoding "Content-Encoding" b'e';
     ContentLanguage "Content-Language";
-    ContentLength "Content-Length" 'l';
-    ContentType "Content-Type" 'c';
+    ContentLength "Content-Length" b'l';
+    ContentType "Content-Type" b'c';
     ContributionId "Contribution-ID";
     ConversationId "Conversation-ID";
     CSeq "CSeq";
     Date "Date";
     ErrorInfo "Error-Info";
-    Event "Event" 'o';
+    Event "Event" b'o';
     Expires "Expires";
     FeatureCaps "Feature-Caps";
     FlowTimer "Flow-Timer";
-    From "From" 'f';
+    From "From" b'f';
     Geolocation "Geolocation";
     HistoryInfo "History-Info";
-    Identity "Identity" 'y';
+    Identity "Identity" b'y';
     InReplyTo "In-Reply-To";
     Join "Join";
     MaxBreadth "Max-Breadth";
@@ -157,11 +157,11 @@ header_names! {
     RAck "RAck";
     Reason "Reason";
     RecordRoute "Record-Route";
-    ReferTo "Refer-To" 'r';
-    ReferredBy "Referred-By" 'b';
-    RejectContact "Reject-Contact" 'j';
+    ReferTo "Refer-To" b'r';
+    ReferredBy "Referred-By" b'b';
+    RejectContact "Reject-Contact" b'j';
     Replaces "Replaces";
-    RequestDisposition "Request-Disposition" 'd';
+    RequestDisposition "Request-Disposition" b'd';
     Require "Require";
     ResourcePriority "Resource-Priority";
     RetryAfter "Retry-After";
@@ -172,18 +172,18 @@ header_names! {
     SecurityVerify "Security-Verify";
     Server "Server";
     ServiceRoute "Service-Route";
-    SessionExpires "Session-Expires" 'x';
+    SessionExpires "Session-Expires" b'x';
     SipEtag "SIP-ETag";
     SipIfMatch "SIP-If-Match";
-    Subject "Subject" 's';
+    Subject "Subject" b's';
     SubscriptionState "Subscription-State";
-    Supported "Supported" 'k';
+    Supported "Supported" b'k';
     SuppressIfMatch "Suppress-If-Match";
     Timestamp "Timestamp";
-    To "To" 't';
+    To "To" b't';
     Unsupported "Unsupported";
     UserAgent "User-Agent";
-    Via "Via" 'v';
+    Via "Via" b'v';
     Warning "Warning";
     WwwAuthenticate "WWW-Authenticate";
 }

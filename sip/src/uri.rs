@@ -261,12 +261,21 @@ pub fn unescape(s: &str) -> Cow<'_, str> {
 
 /// Escapes what a user part may not hold as it is (RFC 3261 §25.1).
 pub fn escape_user(user: &str) -> Cow<'_, str> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b);
-    if user.bytes().all(plain) {
-        return user.into();
+    escape(user, b"-_.!~*'()&=+$,;?/")
+}
+
+/// Escapes what a URI parameter may not hold as it is (RFC 3261 §25.1, paramchar).
+pub fn escape_param(value: &str) -> Cow<'_, str> {
+    escape(value, b"-_.!~*'()[]/:&+$")
+}
+
+fn escape<'a>(text: &'a str, also_plain: &[u8]) -> Cow<'a, str> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || also_plain.contains(&b);
+    if text.bytes().all(plain) {
+        return text.into();
     }
-    let mut out = String::with_capacity(user.len() + 8);
-    for b in user.bytes() {
+    let mut out = String::with_capacity(text.len() + 8);
+    for b in text.bytes() {
         if plain(b) {
             out.push(b as char);
         } else {
