@@ -1,0 +1,238 @@
+use super::*;
+use crate::{Envelope, date_time, message_id};
+use proptest::prelude::*;
+
+const CHAT: &str = "From: Alice <sip:alice@example.com>\r\n\
+     To: <sip:bob@example.com>\r\n\
+     DateTime: 2026-03-04T10:15:30.250Z\r\n\
+     NS: imdn <urn:ietf:params:imdn>\r\n\
+     imdn.Message-ID: Ms7a9f0c2e41d8b6\r\n\
+     imdn.Disposition-Notification: positive-delivery, display\r\n\
+     NS: x <urn:x>\r\n\
+     x.Unknown:;p=1 kept  as it\\tis\r\n\
+     \r\n\
+     Content-Type: text/plain; charset=UTF-8\r\n\
+     Content-Length: 11\r\n\
+     \r\n\
+     Hello there";
+
+fn parse(text: &str) -> Cpim<'_> {
+    Cpim::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn a_chat_message() {
+    let chat = parse(CHAT);
+    let from = chat.from().unwrap();
+    assert_eq!((from.name.as_deref(), from.uri), (Some("Alice"), "sip:alice@example.com"));
+    assert_eq!(chat.to()[0].uri, "sip:bob@example.com");
+    assert_eq!(chat.date_time(), Some("2026-03-04T10:15:30.250Z"));
+    assert_eq!(chat.message_id(), Some("Ms7a9f0c2e41d8b6"));
+    assert_eq!(chat.dispositions().to_string(), "positive-delivery, display");
+    assert_eq!(chat.value("urn:x", "Unknown").unwrap(), "kept  as it\tis");
+    assert_eq!(chat.content_type(), Some("text/plain; charset=UTF-8"));
+    assert_eq!(chat.body(), b"Hello there");
+    assert!(!chat.is_receipt());
+    assert_eq!(chat.to_bytes(), CHAT.as_bytes());
+}
+
+/// Each is read as the message id M1, asking for display, with content "hi", and written back as it came.
+#[test]
+fn habits_of_senders() {
+    let ns = "NS: imdn <urn:ietf:params:imdn>\r\n";
+    let ask = "imdn.Message-ID: M1\r\nimdn.Disposition-Notification: display\r\n";
+    let tail = "\r\nContent-type: text/plain\r\n\r\nhi";
+    for (name, text) in [
+        ("plain", format!("{ns}{ask}{tail}")),
+        ("line feeds", format!("{ns}{ask}{tail}").replace("\r\n", "\n")),
+        ("other prefix", format!("{ns}{ask}{tail}").replace("imdn.", "zz.").replace("NS: imdn", "NS: zz")),
+        (
+            "prefix means nothing by itself",
+            format!(
+                "NS: imdn <urn:other>\r\nimdn.Message-ID: X\r\nNS: i <urn:ietf:params:imdn>\r\n{}{tail}",
+                ask.replace("imdn.", "i.")
+            ),
+        ),
+        ("default namespace", format!("NS: <urn:ietf:params:imdn>\r\n{}{tail}", ask.replace("imdn.", ""))),
+        ("no declaration", format!("{ask}{tail}")),
+        ("no prefix either", format!("{}{tail}", ask.replace("imdn.", ""))),
+        ("lower case", format!("{ns}{}{tail}", ask.to_lowercase().replace("m1", "M1"))),
+        ("no space after the colon", format!("{ns}{}{tail}", ask.replace(": ", ":"))),
+        ("several spaces", format!("{ns}{}{tail}", ask.replace(": ", ":  "))),
+        ("asked twice", format!("{ns}{ask}imdn.Disposition-Notification: \r\n{tail}")),
+        ("folded", format!("{ns}{}{tail}", ask.replace(": display", ":\r\n display"))),
+        ("outer type repeated", format!("Content-Type: Message/CPIM\r\n\r\n{ns}{ask}{tail}")),
+        ("empty lines in front", format!("\r\n\r\n{ns}{ask}{tail}")),
+        ("no empty line before the content headers", format!("{ns}{ask}Content-type: text/plain\r\n\r\nhi")),
+        ("content without headers", format!("{ns}{ask}\r\n\r\nhi")),
+        ("content without even their line", format!("{ns}{ask}\r\nhi")),
+        ("wrong length", format!("{ns}{ask}\r\nContent-Type: text/plain\r\nContent-Length: 400\r\n\r\nhi")),
+    ] {
+        let seen = parse(&text);
+        let facts = (seen.message_id(), seen.dispositions().to_string(), seen.body());
+        assert_eq!(facts, (Some("M1"), "display".to_owned(), b"hi".as_slice()), "{name}");
+        assert_eq!(seen.to_bytes(), text.as_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn core_names_have_case_but_forgive() {
+    let both = parse("from: <sip:wrong@b>\r\nFrom: <sip:a@b>\r\n\r\nContent-Type: a/b\r\n\r\n");
+    assert_eq!(both.from().unwrap().uri, "sip:a@b");
+    assert_eq!(parse("from: <sip:a@b>\r\n\r\n\r\n").from().unwrap().uri, "sip:a@b");
+}
+
+#[test]
+fn binary_and_encoded_content() {
+    let bytes = b"From: <sip:a@b>\r\n\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n\0\xff\r\n\r\n";
+    let seen = Cpim::parse(bytes).unwrap();
+    assert_eq!(seen.body(), b"\x89PNG\r\n\x1a\n\0\xff\r\n\r\n");
+    assert_eq!(seen.to_bytes(), bytes);
+    let encoded = parse("From: <sip:a@b>\r\n\r\nContent-Transfer-Encoding: BASE64\r\n\r\naGVs\r\nbG8=\r\n");
+    assert_eq!(encoded.decoded_body().unwrap().as_ref(), b"hello");
+    assert_eq!(encoded.body(), b"aGVs\r\nbG8=\r\n");
+    assert_eq!(parse("A: b\r\n\r\nContent-Transfer-Encoding: base64\r\n\r\n!").decoded_body(), None);
+}
+
+#[test]
+fn nothing_is_asked_in_vain() {
+    let receipt = CHAT.replace("text/plain; charset=UTF-8", "message/imdn+xml");
+    assert!(parse(&receipt).is_receipt());
+    assert!(parse(&receipt).dispositions().is_empty(), "no receipt for a receipt");
+    let nameless = CHAT.replace("imdn.Message-ID: Ms7a9f0c2e41d8b6\r\n", "");
+    assert!(parse(&nameless).dispositions().is_empty(), "no id to tell it by");
+    let disposition = CHAT.replace("Content-Length: 11", "content-disposition: Notification");
+    assert!(parse(&disposition).is_receipt());
+}
+
+#[test]
+fn refused() {
+    let limits = Limits { headers: 2, head: 60 };
+    for (name, text, expected) in [
+        ("nothing", "", ParseError::Empty),
+        ("empty lines", "\r\n\r\n", ParseError::Empty),
+        ("only content", "Content-Type: text/plain\r\n\r\nhi", ParseError::Empty),
+        ("no colon", "From: <sip:a@b>\r\nnonsense\r\n\r\n", ParseError::Line { at: 17 }),
+        ("name with a space", "Fr om: <sip:a@b>\r\n\r\n", ParseError::Line { at: 0 }),
+        ("broken content header", "A: b\r\n\r\nContent-Type: a/b\r\nnonsense\r\n\r\n", ParseError::Line { at: 27 }),
+        ("headers", "A: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n", ParseError::TooManyHeaders { max: 2 }),
+        (
+            "length",
+            "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n\r\n",
+            ParseError::HeadTooLong { max: 60 },
+        ),
+    ] {
+        assert_eq!(Cpim::parse_within(text.as_bytes(), limits), Err(expected), "{name}");
+    }
+}
+
+#[test]
+fn intermediaries_add_themselves() {
+    let text = "From: <sip:a@b>\r\nNS: i <urn:ietf:params:imdn>\r\ni.IMDN-Record-Route: <sip:first@b>\r\n\r\n\
+         Content-Type: text/plain\r\n\r\nhi";
+    let mut message = parse(text);
+    message.add_record_route("sip:second@b");
+    message.set_original_to("sip:list@b");
+    message.set_original_to("sip:other@b");
+    assert_eq!(
+        String::from_utf8(message.to_bytes()).unwrap(),
+        "From: <sip:a@b>\r\nNS: i <urn:ietf:params:imdn>\r\ni.IMDN-Record-Route: <sip:second@b>\r\n\
+         i.IMDN-Record-Route: <sip:first@b>\r\ni.Original-To: <sip:list@b>\r\n\r\n\
+         Content-Type: text/plain\r\n\r\nhi"
+    );
+    let mut bare = parse("NS: imdn <urn:other>\r\nFrom: <sip:a@b>");
+    bare.add_record_route("sip:me@b");
+    assert_eq!(
+        String::from_utf8(bare.to_bytes()).unwrap(),
+        "NS: imdn1 <urn:ietf:params:imdn>\r\nNS: imdn <urn:other>\r\nFrom: <sip:a@b>\r\n\
+         imdn1.IMDN-Record-Route: <sip:me@b>\r\n"
+    );
+}
+
+#[test]
+fn routes_are_popped_from_the_top() {
+    let text =
+        "NS: imdn <urn:ietf:params:imdn>\r\nimdn.IMDN-Route: <sip:one@b>\r\nimdn.IMDN-Route: <sip:two@b>\r\n\r\n\r\n";
+    let mut receipt = parse(text);
+    assert!(receipt.pop_route());
+    assert_eq!(receipt.routes().iter().map(|address| address.uri).collect::<Vec<_>>(), ["sip:two@b"]);
+    assert!(receipt.pop_route());
+    assert!(!receipt.pop_route());
+}
+
+#[test]
+fn head_of_a_message_in_chunks() {
+    let limits = Limits::default();
+    let head = CHAT.len() - "Hello there".len();
+    for len in 0..=CHAT.len() {
+        assert_eq!(head_is_complete(&CHAT.as_bytes()[..len], limits), len >= head, "{len} bytes");
+    }
+    assert!(!head_is_complete(b"A: b\r\n\r\nContent-Ty", limits));
+    assert!(head_is_complete(b"A: b\r\n\r\nhello\r\n", limits));
+    assert!(head_is_complete(&[b'a'; 99], Limits { head: 98, ..limits }));
+}
+
+#[test]
+fn composed_and_read() {
+    let bytes = Envelope::new("sip:alice@example.com", "tel:+15550100002")
+        .header("DateTime", &date_time(1_772_619_330_250))
+        .namespace("imdn", IMDN_NAMESPACE)
+        .header("imdn.Message-ID", &message_id([7; 15]))
+        .header("Subject", "two\r\nlines")
+        .content("text/plain", &[], "Grüße".as_bytes());
+    let seen = Cpim::parse(&bytes).unwrap();
+    assert_eq!(seen.message_id().unwrap().len(), 21);
+    assert_eq!(seen.value(CORE_NAMESPACE, "Subject").unwrap(), "two\r\nlines");
+    assert_eq!(seen.content_header("content-length"), Some("7"));
+    assert_eq!(seen.body(), "Grüße".as_bytes());
+}
+
+/// Bytes that look like envelopes now and then.
+fn envelopes() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"\r\n".to_vec()),
+        Just(b"\n".to_vec()),
+        Just(b"NS: imdn <urn:ietf:params:imdn>\r\n".to_vec()),
+        Just(b"NS: <urn:ietf:params:imdn>\r\n".to_vec()),
+        Just(b"imdn.IMDN-Record-Route: <sip:a@b>\n".to_vec()),
+        Just(b"Content-Type: message/cpim\r\n".to_vec()),
+        Just(b"From: <sip:a@b>\r\n".to_vec()),
+        "[a-zA-Z.]{1,12}:[ ;]?[ -~]{0,20}(\r\n|\n|\r\n )".prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..20),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn written_back_as_it_came(bytes in envelopes()) {
+        if let Ok(seen) = Cpim::parse(&bytes) {
+            prop_assert_eq!(seen.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn additions_leave_the_rest_alone(bytes in envelopes()) {
+        let Ok(before) = Cpim::parse(&bytes) else { return Ok(()) };
+        let mut changed = before.clone();
+        changed.add_record_route("sip:me@example.com");
+        changed.set_original_to("sip:list@example.com");
+        let written = changed.to_bytes();
+        let after = Cpim::parse(&written).unwrap();
+        prop_assert_eq!(after.body(), before.body());
+        prop_assert_eq!(after.content_headers(), before.content_headers());
+        prop_assert_eq!(after.record_routes().len(), before.record_routes().len() + 1);
+        prop_assert!(after.record_routes().iter().any(|one| one.uri == "sip:me@example.com"));
+        prop_assert!(after.all(IMDN_NAMESPACE, "Original-To").len() == 1 || before.original_to().is_some());
+    }
+
+    #[test]
+    fn values_round_trip(value: String, body: Vec<u8>) {
+        let bytes = Envelope::new("sip:a@b", "sip:b@b").header("X", &value).content("a/b", &[], &body);
+        let seen = Cpim::parse_within(&bytes, Limits { head: usize::MAX, ..Limits::default() }).unwrap();
+        prop_assert_eq!(seen.body(), body.as_slice());
+        // Spaces around a value belong to the header, not to it.
+        let printed = seen.value(CORE_NAMESPACE, "X").unwrap();
+        prop_assert_eq!(printed.trim_matches(' '), value.trim_matches(' '));
+    }
+}
