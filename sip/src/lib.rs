@@ -10,6 +10,7 @@ mod limits;
 mod message;
 mod name;
 pub mod outbound;
+pub mod proxy;
 pub mod registrar;
 mod reply;
 pub mod text;
