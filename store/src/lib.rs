@@ -1,1 +1,30 @@
-//! Storage traits with memory, SQLite and PostgreSQL back ends.
+//! Storage traits in domain words, with memory, SQLite and PostgreSQL back ends.
+//!
+//! [`Stores::open`] gives one of each trait; nothing above this crate speaks SQL. Every call is a whole operation
+//! (append a batch, compare and set, settle), and every trait says what happens when two writers meet. All back ends
+//! run the one suite of tests in `suite`.
+//!
+//! Addresses of record are canonical `user@domain` strings; the store compares their bytes.
+
+mod account;
+mod backlog;
+mod codec;
+mod error;
+mod fate;
+mod ids;
+mod location;
+mod memory;
+mod queue;
+mod receipt;
+mod sqlite;
+mod stores;
+#[cfg(test)]
+mod suite;
+
+pub use account::{Account, AccountError, AccountStore, Imported, Secrets};
+pub use error::{Cause, StoreError};
+pub use fate::{Counts, Event, Fate, FateLog};
+pub use location::{Located, LocationStore, Revision};
+pub use queue::{Depth, MessageQueue, NewMessage, Outcome, QueuedMessage, Settlement, Wanted, Wants, Write, Written};
+pub use receipt::{Receipt, ReceiptState, Receipts};
+pub use stores::{StoreUrl, Stores};

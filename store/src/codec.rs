@@ -1,0 +1,318 @@
+//! Records as bytes: a version, then fields in order. New fields go behind the old ones, so that an older program reads
+//! what a newer one of the same version wrote; a change of meaning takes a new version.
+
+use bytes::Bytes;
+use chappe_sip::registrar::Binding;
+
+use crate::{Account, Event, Fate, NewMessage, QueuedMessage, Secrets, StoreError, Wants};
+
+const VERSION: u8 = 1;
+
+/// Bytes at the start of a queued message that hold all that [`queue_head`] reads, unless its names are very long.
+pub(crate) const QUEUE_HEAD: usize = 300;
+
+/// FNV-1a, 64 bits: stable over versions and machines, for sharding and look-up hints; not against an adversary.
+pub(crate) fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Fields as they are written.
+trait Put {
+    fn num(&mut self, value: u64);
+    fn text(&mut self, value: &str);
+    fn blob(&mut self, value: &[u8]);
+
+    fn maybe(&mut self, value: Option<&str>) {
+        // One more than the length, so that 0 says "none" and an empty text stays one.
+        match value {
+            None => self.num(0),
+            Some(text) => {
+                self.num(text.len() as u64 + 1);
+                self.raw(text.as_bytes());
+            }
+        }
+    }
+
+    fn raw(&mut self, value: &[u8]);
+}
+
+impl Put for Vec<u8> {
+    fn num(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
+    fn text(&mut self, value: &str) {
+        self.blob(value.as_bytes());
+    }
+
+    fn blob(&mut self, value: &[u8]) {
+        self.num(value.len() as u64);
+        self.extend_from_slice(value);
+    }
+
+    fn raw(&mut self, value: &[u8]) {
+        self.extend_from_slice(value);
+    }
+}
+
+/// Fields as they are read; an end that comes too early is damage.
+struct Take<'a> {
+    rest: &'a [u8],
+    what: &'static str,
+}
+
+impl<'a> Take<'a> {
+    fn new(bytes: &'a [u8], what: &'static str) -> Result<Take<'a>, StoreError> {
+        let mut take = Take { rest: bytes, what };
+        if take.byte()? != VERSION { Err(take.damaged()) } else { Ok(take) }
+    }
+
+    fn damaged(&self) -> StoreError {
+        StoreError::Corrupt { what: self.what }
+    }
+
+    fn byte(&mut self) -> Result<u8, StoreError> {
+        Ok(self.raw(1)?[0])
+    }
+
+    fn raw(&mut self, len: usize) -> Result<&'a [u8], StoreError> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(self.damaged())?;
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn num(&mut self) -> Result<u64, StoreError> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.damaged())
+    }
+
+    fn small<T: TryFrom<u64>>(&mut self) -> Result<T, StoreError> {
+        T::try_from(self.num()?).map_err(|_| self.damaged())
+    }
+
+    fn blob(&mut self) -> Result<&'a [u8], StoreError> {
+        let len = self.small()?;
+        self.raw(len)
+    }
+
+    fn str(&mut self, len: usize) -> Result<&'a str, StoreError> {
+        std::str::from_utf8(self.raw(len)?).map_err(|_| self.damaged())
+    }
+
+    fn text(&mut self) -> Result<Box<str>, StoreError> {
+        let len = self.small()?;
+        Ok(self.str(len)?.into())
+    }
+
+    fn maybe(&mut self) -> Result<Option<Box<str>>, StoreError> {
+        match self.small::<usize>()? {
+            0 => Ok(None),
+            len => Ok(Some(self.str(len - 1)?.into())),
+        }
+    }
+}
+
+/// The secrets, then what may grow.
+pub(crate) fn put_account(account: &Account) -> Vec<u8> {
+    let mut out = vec![VERSION, u8::from(account.disabled)];
+    out.extend_from_slice(&account.secrets.md5);
+    out.extend_from_slice(&account.secrets.sha256);
+    out.extend_from_slice(&account.secrets.sha512_256);
+    out.num(account.created);
+    out.text(&account.display_name);
+    out.num(account.tel.len() as u64);
+    account.tel.iter().for_each(|tel| out.text(tel));
+    out
+}
+
+pub(crate) fn take_account(aor: &str, bytes: &[u8]) -> Result<Account, StoreError> {
+    fn secret<const N: usize>(take: &mut Take<'_>) -> Result<[u8; N], StoreError> {
+        let damaged = take.damaged();
+        take.raw(N)?.try_into().map_err(|_| damaged)
+    }
+    let mut take = Take::new(bytes, "account")?;
+    let disabled = take.byte()? != 0;
+    let secrets = Secrets { md5: secret(&mut take)?, sha256: secret(&mut take)?, sha512_256: secret(&mut take)? };
+    let (created, display_name) = (take.num()?, take.text()?);
+    let tel = (0..take.num()?).map(|_| take.text()).collect::<Result<_, _>>()?;
+    Ok(Account { aor: aor.into(), secrets, tel, display_name, created, disabled })
+}
+
+/// Each binding with its length before it, so that an older program skips the fields it does not know.
+pub(crate) fn put_bindings(bindings: &[Binding]) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    let mut one = Vec::with_capacity(256);
+    out.num(bindings.len() as u64);
+    for binding in bindings {
+        one.clear();
+        one.text(&binding.contact);
+        one.text(&binding.params);
+        one.maybe(binding.instance_id.as_deref());
+        one.num(binding.reg_id.map_or(0, |id| u64::from(id) + 1));
+        one.text(&binding.call_id);
+        one.num(u64::from(binding.cseq));
+        one.num(u64::from(binding.q));
+        one.text(&binding.path);
+        one.text(&binding.received);
+        one.num(binding.registered);
+        one.num(binding.expires);
+        one.text(&binding.user_agent);
+        one.push(u8::from(binding.dormant));
+        out.blob(&one);
+    }
+    out
+}
+
+pub(crate) fn take_bindings(bytes: &[u8]) -> Result<Vec<Binding>, StoreError> {
+    let mut list = Take::new(bytes, "binding")?;
+    (0..list.num()?)
+        .map(|_| {
+            let mut take = Take { rest: list.blob()?, what: list.what };
+            Ok(Binding {
+                contact: take.text()?,
+                params: take.text()?,
+                instance_id: take.maybe()?,
+                reg_id: match take.small::<u32>()? {
+                    0 => None,
+                    more => Some(more - 1),
+                },
+                call_id: take.text()?,
+                cseq: take.small()?,
+                q: take.small()?,
+                path: take.text()?,
+                flow: None,
+                received: take.text()?,
+                registered: take.num()?,
+                expires: take.num()?,
+                user_agent: take.text()?,
+                dormant: take.byte()? != 0,
+            })
+        })
+        .collect()
+}
+
+/// What the index of the queue needs comes first; the body is the rest, so that it is read without a copy.
+pub(crate) fn put_message(message: &NewMessage) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.size() + message.recipient.len() + message.sender.len() + 160);
+    out.push(VERSION);
+    out.num(message.expires_at);
+    out.num(message.size() as u64);
+    out.text(&message.recipient);
+    out.maybe(message.device.as_deref());
+    out.push(message.wants.0);
+    out.num(message.accepted_ms);
+    out.text(&message.sender);
+    out.maybe(message.message_id.as_deref());
+    out.text(&message.call_id);
+    out.blob(&message.headers);
+    out.extend_from_slice(&message.body);
+    out
+}
+
+pub(crate) fn take_message(id: u64, bytes: Bytes) -> Result<QueuedMessage, StoreError> {
+    let mut take = Take::new(&bytes, "queued message")?;
+    let (expires_at, _size) = (take.num()?, take.num()?);
+    let (recipient, device, wants) = (take.text()?, take.maybe()?, Wants(take.byte()?));
+    let (accepted_ms, sender, message_id, call_id) = (take.num()?, take.text()?, take.maybe()?, take.text()?);
+    let headers = bytes.slice_ref(take.blob()?);
+    let body = bytes.slice_ref(take.rest);
+    Ok(QueuedMessage {
+        id,
+        recipient,
+        device,
+        sender,
+        message_id,
+        call_id,
+        headers,
+        body,
+        accepted_ms,
+        expires_at,
+        wants,
+    })
+}
+
+/// What the index keeps of a queued message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueueHead {
+    pub(crate) expires_at: u64,
+    pub(crate) size: u64,
+    pub(crate) recipient: Box<str>,
+    pub(crate) device: Option<Box<str>>,
+}
+
+pub(crate) fn queue_head(bytes: &[u8]) -> Result<QueueHead, StoreError> {
+    let mut take = Take::new(bytes, "queued message")?;
+    Ok(QueueHead { expires_at: take.num()?, size: take.num()?, recipient: take.text()?, device: take.maybe()? })
+}
+
+/// Fates that were written together: one row holds them all, since a row of its own for each costs more than the fate.
+pub(crate) fn put_fates<'a>(fates: impl Iterator<Item = &'a Fate>) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    for fate in fates {
+        out.push(fate.event as u8);
+        out.num(u64::from(fate.detail));
+        out.num(fate.at_ms);
+        out.maybe(fate.message_id.as_deref());
+        out.text(&fate.call_id);
+        out.text(&fate.recipient);
+        out.maybe(fate.device.as_deref());
+    }
+    out
+}
+
+pub(crate) fn take_fates(bytes: &[u8]) -> Result<Vec<Fate>, StoreError> {
+    let mut take = Take::new(bytes, "fate")?;
+    let mut fates = Vec::new();
+    while !take.rest.is_empty() {
+        let event = take.byte()?;
+        fates.push(Fate {
+            event: Event::ALL.into_iter().find(|e| *e as u8 == event).ok_or(take.damaged())?,
+            detail: take.small()?,
+            at_ms: take.num()?,
+            message_id: take.maybe()?,
+            call_id: take.text()?,
+            recipient: take.text()?,
+            device: take.maybe()?,
+        });
+    }
+    Ok(fates)
+}
+
+/// Short hint of a Message-ID or Call-ID, for finding the row of fates that may hold it.
+pub(crate) fn fate_hint(id: &str) -> u32 {
+    let hash = fnv(id.as_bytes());
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// The hints of some fates, four bytes each.
+pub(crate) fn put_hints<'a>(fates: impl Iterator<Item = &'a Fate>) -> Vec<u8> {
+    let mut hints: Vec<u32> =
+        fates.flat_map(|fate| fate.message_id.iter().chain([&fate.call_id]).map(|id| fate_hint(id))).collect();
+    hints.sort_unstable();
+    hints.dedup();
+    hints.iter().flat_map(|hint| hint.to_le_bytes()).collect()
+}
+
+pub(crate) fn has_hint(hints: &[u8], hint: u32) -> bool {
+    hints.chunks_exact(4).any(|four| four == hint.to_le_bytes())
+}
+
+/// Numbers of eight bytes each, for the keys of receipts.
+pub(crate) fn put_keys(keys: &[u64]) -> Vec<u8> {
+    keys.iter().flat_map(|key| key.to_le_bytes()).collect()
+}
+
+pub(crate) fn take_keys(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).map(|eight| u64::from_le_bytes(std::array::from_fn(|at| eight[at])))
+}

@@ -1,0 +1,300 @@
+//! Everything in memory and gone with the process: for tests, and the model that the other back ends are held against.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use chappe_sip::registrar::Binding;
+use parking_lot::Mutex;
+
+use crate::account::{Account, AccountError, AccountStore, Imported, Secrets};
+use crate::backlog::Backlog;
+use crate::fate::{Counts, Fate, FateLog};
+use crate::ids::Ids;
+use crate::location::{Located, LocationStore, Revision};
+use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
+use crate::receipt::{Receipt, Receipts};
+use crate::{StoreError, codec};
+
+/// All traits over maps.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    ids: Ids,
+    accounts: BTreeMap<Box<str>, Account>,
+    tels: HashMap<Box<str>, Box<str>>,
+    locations: BTreeMap<Box<str>, (Revision, Vec<Binding>)>,
+    backlog: Backlog,
+    messages: BTreeMap<u64, QueuedMessage>,
+    fates: Vec<Fate>,
+    counts: Counts,
+    receipts: HashMap<Receipt, u64>,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Memory {
+        Memory {
+            state: Mutex::new(State {
+                ids: Ids::after(0, 0),
+                accounts: BTreeMap::new(),
+                tels: HashMap::new(),
+                locations: BTreeMap::new(),
+                backlog: Backlog::default(),
+                messages: BTreeMap::new(),
+                fates: Vec::new(),
+                counts: Counts::default(),
+                receipts: HashMap::new(),
+            }),
+        }
+    }
+}
+
+impl State {
+    fn add(&mut self, account: Account) -> Result<(), AccountError> {
+        if self.accounts.contains_key(&account.aor) {
+            return Err(AccountError::Exists);
+        }
+        self.claim(&account)?;
+        self.accounts.insert(account.aor.clone(), account);
+        Ok(())
+    }
+
+    /// Takes the numbers of an account, or none of them.
+    fn claim(&mut self, account: &Account) -> Result<(), AccountError> {
+        for tel in &account.tel {
+            if self.tels.get(tel).is_some_and(|owner| *owner != account.aor) {
+                return Err(AccountError::TelTaken { tel: tel.clone() });
+            }
+        }
+        self.tels.extend(account.tel.iter().map(|tel| (tel.clone(), account.aor.clone())));
+        Ok(())
+    }
+
+    fn locate(&mut self, aor: &str, mut next: Vec<Binding>) -> Revision {
+        if next.is_empty() {
+            self.locations.remove(aor);
+            return Revision::NONE;
+        }
+        next.iter_mut().for_each(|binding| binding.flow = None);
+        let revision = Revision(self.ids.next());
+        self.locations.insert(aor.into(), (revision, next));
+        revision
+    }
+
+    fn first(&mut self, receipt: Receipt, now: u64) -> bool {
+        let mut first = false;
+        self.receipts.entry(receipt).or_insert_with(|| {
+            first = true;
+            now
+        });
+        first
+    }
+}
+
+#[async_trait::async_trait]
+impl AccountStore for Memory {
+    async fn add(&self, account: Account) -> Result<(), AccountError> {
+        self.state.lock().add(account)
+    }
+
+    async fn import(&self, accounts: Vec<Account>) -> Result<Imported, StoreError> {
+        let mut state = self.state.lock();
+        let mut imported = Imported::default();
+        for (at, account) in accounts.into_iter().enumerate() {
+            let aor = account.aor.clone();
+            match state.add(account) {
+                Ok(()) => imported.added += 1,
+                Err(_) => imported.refused.push((at, aor)),
+            }
+        }
+        Ok(imported)
+    }
+
+    async fn update(&self, account: Account) -> Result<(), AccountError> {
+        let mut state = self.state.lock();
+        let created = state.accounts.get(&account.aor).ok_or(AccountError::NotFound)?.created;
+        state.claim(&account)?;
+        state.tels.retain(|tel, owner| *owner != account.aor || account.tel.contains(tel));
+        state.accounts.insert(account.aor.clone(), Account { created, ..account });
+        Ok(())
+    }
+
+    async fn set_secrets(&self, aor: &str, secrets: Secrets) -> Result<(), AccountError> {
+        self.state.lock().accounts.get_mut(aor).ok_or(AccountError::NotFound)?.secrets = secrets;
+        Ok(())
+    }
+
+    async fn remove(&self, aor: &str) -> Result<(), AccountError> {
+        let mut state = self.state.lock();
+        let gone = state.accounts.remove(aor).ok_or(AccountError::NotFound)?;
+        gone.tel.iter().for_each(|tel| drop(state.tels.remove(tel)));
+        Ok(())
+    }
+
+    async fn account(&self, aor: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.state.lock().accounts.get(aor).cloned())
+    }
+
+    async fn aor_of(&self, tel: &str) -> Result<Option<Box<str>>, StoreError> {
+        Ok(self.state.lock().tels.get(tel).cloned())
+    }
+
+    async fn page(&self, after: Option<&str>, limit: usize) -> Result<Vec<Account>, StoreError> {
+        Ok(self.state.lock().accounts.range(past(after)).take(limit).map(|(_, account)| account.clone()).collect())
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        Ok(self.state.lock().accounts.len() as u64)
+    }
+}
+
+#[async_trait::async_trait]
+impl LocationStore for Memory {
+    async fn bindings(&self, aor: &str) -> Result<(Revision, Vec<Binding>), StoreError> {
+        Ok(self.state.lock().locations.get(aor).cloned().unwrap_or((Revision::NONE, Vec::new())))
+    }
+
+    async fn replace(&self, aor: &str, seen: Revision, next: &[Binding]) -> Result<Revision, StoreError> {
+        let mut state = self.state.lock();
+        let stored = state.locations.get(aor).map_or(Revision::NONE, |(revision, _)| *revision);
+        if stored != seen { Err(StoreError::Conflict) } else { Ok(state.locate(aor, next.to_vec())) }
+    }
+
+    async fn save(&self, batch: Vec<(Box<str>, Vec<Binding>)>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for (aor, bindings) in batch {
+            state.locate(&aor, bindings);
+        }
+        Ok(())
+    }
+
+    async fn scan(&self, after: Option<&str>, limit: usize) -> Result<Vec<Located>, StoreError> {
+        let state = self.state.lock();
+        let page = state.locations.range(past(after)).take(limit);
+        Ok(page
+            .map(|(aor, (revision, bindings))| Located {
+                aor: aor.clone(),
+                revision: *revision,
+                bindings: bindings.clone(),
+            })
+            .collect())
+    }
+
+    async fn remove_expired(&self, now: u64) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let lapsed = |(_, bindings): &(Revision, Vec<Binding>)| bindings.iter().any(|binding| binding.expires <= now);
+        let touched: Vec<_> = state
+            .locations
+            .iter()
+            .filter(|(_, v)| lapsed(v))
+            .map(|(aor, (_, all))| (aor.clone(), all.clone()))
+            .collect();
+        let mut removed = 0;
+        for (aor, mut bindings) in touched {
+            let before = bindings.len();
+            bindings.retain(|binding| binding.expires > now);
+            removed += (before - bindings.len()) as u64;
+            state.locate(&aor, bindings);
+        }
+        Ok(removed)
+    }
+}
+
+#[async_trait::async_trait]
+impl MessageQueue for Memory {
+    async fn write(&self, write: Write) -> Result<Written, StoreError> {
+        let state = &mut *self.state.lock();
+        let mut written = Written::default();
+        for message in write.append {
+            if let Some(receipt) = message.once.clone()
+                && !state.first(receipt, message.accepted_ms / 1000)
+            {
+                written.ids.push(None);
+                continue;
+            }
+            let id = state.ids.next();
+            let size = message.size() as u64;
+            state.backlog.push(&message.recipient, message.device.as_deref(), id, size, message.expires_at);
+            state.fates.push(message.stored());
+            state.counts.accepted += 1;
+            state.messages.insert(id, codec::take_message(id, Bytes::from(codec::put_message(&message)))?);
+            written.ids.push(Some(id));
+        }
+        for settlement in write.settle {
+            let there = state.backlog.remove(&settlement.recipient, settlement.id);
+            written.settled.push(there);
+            if there {
+                state.messages.remove(&settlement.id);
+                settlement.outcome.count(&mut state.counts, 1);
+                state.fates.push(settlement.fate());
+            }
+        }
+        state.fates.extend(write.fates);
+        Ok(written)
+    }
+
+    async fn pending(&self, wanted: &[Wanted], limit: usize) -> Result<Vec<Vec<QueuedMessage>>, StoreError> {
+        let state = self.state.lock();
+        let one = |wanted: &Wanted| {
+            let ids = state.backlog.select(&wanted.recipient, wanted.device.as_deref(), wanted.after, limit);
+            ids.iter().filter_map(|id| state.messages.get(id).cloned()).collect()
+        };
+        Ok(wanted.iter().map(one).collect())
+    }
+
+    async fn expired(&self, now: u64, limit: usize) -> Result<Vec<QueuedMessage>, StoreError> {
+        let state = &mut *self.state.lock();
+        Ok(state.backlog.due(now, limit).iter().filter_map(|id| state.messages.get(id).cloned()).collect())
+    }
+
+    async fn depth(&self, recipient: &str) -> Result<Depth, StoreError> {
+        Ok(self.state.lock().backlog.depth(recipient))
+    }
+
+    async fn depths(&self, after: Option<&str>, limit: usize) -> Result<Vec<(Box<str>, Depth)>, StoreError> {
+        Ok(self.state.lock().backlog.depths(after, limit))
+    }
+}
+
+#[async_trait::async_trait]
+impl FateLog for Memory {
+    async fn record(&self, fates: Vec<Fate>) -> Result<(), StoreError> {
+        self.state.lock().fates.extend(fates);
+        Ok(())
+    }
+
+    async fn lookup(&self, id: &str) -> Result<Vec<Fate>, StoreError> {
+        Ok(self.state.lock().fates.iter().filter(|fate| fate.concerns(id)).cloned().collect())
+    }
+
+    async fn purge(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.state.lock().fates.retain(|fate| fate.at_ms >= before_ms);
+        Ok(())
+    }
+
+    async fn counts(&self) -> Result<Counts, StoreError> {
+        let state = self.state.lock();
+        Ok(Counts { stored: state.messages.len() as u64, ..state.counts })
+    }
+}
+
+#[async_trait::async_trait]
+impl Receipts for Memory {
+    async fn first(&self, receipts: Vec<Receipt>, now: u64) -> Result<Vec<bool>, StoreError> {
+        let mut state = self.state.lock();
+        Ok(receipts.into_iter().map(|receipt| state.first(receipt, now)).collect())
+    }
+
+    async fn forget(&self, before: u64) -> Result<(), StoreError> {
+        self.state.lock().receipts.retain(|_, seen| *seen >= before);
+        Ok(())
+    }
+}
+
+fn past(after: Option<&str>) -> impl std::ops::RangeBounds<str> {
+    use std::ops::Bound;
+    (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded)
+}

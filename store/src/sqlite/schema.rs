@@ -1,0 +1,47 @@
+//! Tables, and how an older file becomes a newer one.
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Executor, Row};
+
+use crate::StoreError;
+
+/// Step n makes version n + 1 of version n. Steps are never changed once released, only added.
+///
+/// Bodies lie in the order of their arrival with no index beside them; `Backlog` finds them (docs/decisions/0010).
+const STEPS: &[&str] = &["
+    create table account (aor text primary key, data blob not null) strict, without rowid;
+    create table tel (tel text primary key, aor text not null) strict, without rowid;
+    create table location (
+        aor text primary key, revision integer not null, lapses integer not null, data blob not null
+    ) strict, without rowid;
+    create table message (id integer primary key, data blob not null) strict;
+    create table fate (id integer primary key, hints blob not null, data blob not null) strict;
+    create table receipt (id integer primary key, day integer not null, keys blob not null) strict;
+    create table tally (
+        one integer primary key check (one = 1), accepted integer not null, delivered integer not null,
+        expired integer not null, refused integer not null
+    ) strict;
+    insert into tally values (1, 0, 0, 0, 0);
+"];
+
+/// Brings the file to the newest version, or refuses one from the future, in one transaction.
+pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut tx = conn.begin_with("begin immediate").await?;
+    tx.execute("create table if not exists chappe_schema (version integer not null) strict").await?;
+    let found = tx.fetch_optional("select version from chappe_schema").await?;
+    let found: i64 = found.map_or(Ok(0), |row| row.try_get(0))?;
+    let known = STEPS.len() as i64;
+    if found > known || found < 0 {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    if found < known {
+        for step in &STEPS[found as usize..] {
+            tx.execute(*step).await?;
+        }
+        tx.execute("delete from chappe_schema").await?;
+        tx.execute(sqlx::query("insert into chappe_schema values (?)").bind(known)).await?;
+        tracing::info!(from = found, to = known, "store schema migrated");
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The contract of each trait as tests that every back end runs.
+
+mod accounts;
+mod crash;
+mod fates;
+mod locations;
+mod model;
+mod queue;
+mod receipts;
+mod sqlite;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use chappe_sip::registrar::Binding;
+
+use crate::{NewMessage, Stores, Wants};
+
+/// A case and its name.
+type Case = (&'static str, fn(Stores) -> Pin<Box<dyn Future<Output = ()>>>);
+
+/// Makes of each case a test on memory and one on SQLite, and the list that PostgreSQL runs on its one server.
+macro_rules! cases {
+    ($($module:ident { $($case:ident)* })*) => {
+        #[expect(dead_code, reason = "until the third back end")]
+        const ALL: &[Case] = &[$($((
+            concat!(stringify!($module), "::", stringify!($case)),
+            |stores| Box::pin(async move { $module::$case(&stores).await }),
+        )),*),*];
+
+        mod on_memory {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $case() {
+                    crate::suite::$module::$case(&crate::Stores::memory()).await;
+                }
+            )* })*
+        }
+
+        mod on_sqlite {
+            $(mod $module { $(
+                #[tokio::test]
+                async fn $case() {
+                    let dir = tempfile::tempdir().unwrap();
+                    let stores = crate::Stores::open("sqlite:", dir.path()).await.unwrap();
+                    crate::suite::$module::$case(&stores).await;
+                    stores.close().await.unwrap();
+                }
+            )* })*
+        }
+    };
+}
+
+cases! {
+    accounts {
+        reads_back_what_was_added
+        refuses_a_taken_aor_or_number
+        updates_move_numbers
+        removal_frees_the_numbers
+        pages_give_each_account_once
+        import_leaves_out_what_is_taken
+    }
+    locations {
+        reads_back_all_but_the_flow
+        replace_needs_the_revision_it_was_computed_from
+        revisions_do_not_come_back
+        of_two_replacing_at_once_one_is_told
+        save_overwrites_and_removes
+        scan_gives_each_aor_once
+        expired_bindings_go
+    }
+    queue {
+        reads_back_what_was_appended
+        ids_rise_in_the_order_given
+        a_device_gets_its_own_and_those_for_any
+        many_recipients_in_one_call
+        settled_once_by_whoever_comes_first
+        settle_and_append_in_one_write
+        a_receipt_is_stored_once
+        expired_stay_until_settled
+        depths_are_exact
+        counts_balance
+    }
+    fates {
+        the_queue_tells_of_its_messages
+        recorded_ones_are_found_at_once
+        purge_forgets
+    }
+    receipts {
+        first_is_told_once
+        forgotten_by_time
+    }
+    model {
+        random_operations_agree_with_the_model
+    }
+}
+
+fn binding(instance: &str, expires: u64) -> Binding {
+    Binding {
+        contact: format!("sip:{instance}@192.0.2.7:5061;transport=tls").into(),
+        params: ";+g.oma.sip-im;audio".into(),
+        instance_id: Some(format!("urn:uuid:{instance}").into()),
+        reg_id: Some(1),
+        call_id: "3848276298220188511".into(),
+        cseq: 17,
+        q: 700,
+        path: "<sip:edge.example.com;lr>".into(),
+        flow: None,
+        received: "198.51.100.3:40112".into(),
+        registered: 1_000,
+        expires,
+        user_agent: "Phone/1.0".into(),
+        dormant: false,
+    }
+}
+
+fn message(recipient: &str, device: Option<&str>, text: &str) -> NewMessage {
+    NewMessage {
+        recipient: recipient.into(),
+        device: device.map(Into::into),
+        sender: "alice@example.com".into(),
+        message_id: Some(format!("id-{text}").into()),
+        call_id: format!("call-{text}").into(),
+        headers: Bytes::from_static(b"From: <sip:alice@example.com>"),
+        body: Bytes::from(text.to_owned()),
+        accepted_ms: 1_700_000_000_123,
+        expires_at: 1_700_086_400,
+        wants: Wants::POSITIVE_DELIVERY | Wants::DISPLAY,
+        once: None,
+    }
+}

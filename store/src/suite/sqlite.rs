@@ -1,0 +1,186 @@
+//! What only the embedded store has: a file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor};
+
+use super::{binding, message, queue::wanted};
+use crate::sqlite::Sqlite;
+use crate::{
+    Event, Fate, FateLog, MessageQueue, NewMessage, Outcome, Receipt, ReceiptState, Receipts, Revision, StoreError,
+    Stores,
+};
+
+async fn open(dir: &Path) -> Stores {
+    // A store that was dropped lets go of its file a moment later.
+    for _ in 0..200 {
+        match Stores::open("sqlite:", dir).await {
+            Err(StoreError::InUse { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+            other => return other.unwrap(),
+        }
+    }
+    panic!("the file stays locked");
+}
+
+#[tokio::test]
+async fn all_is_there_after_a_restart_with_or_without_close() {
+    let dir = tempfile::tempdir().unwrap();
+    let receipt = |id: &str| Receipt {
+        message_id: id.into(),
+        sender: "alice@d".into(),
+        recipient: "bob@d".into(),
+        state: ReceiptState::Delivered,
+    };
+    for round in 0..4u64 {
+        let stores = open(dir.path()).await;
+        let counts = stores.fates.counts().await.unwrap();
+        assert!(counts.balanced());
+        assert_eq!((counts.accepted, counts.delivered), (round * 300, round * 100));
+        let asked = [wanted("bob@d", Some("a"), 0), wanted("bob@d", Some("b"), 0)];
+        let waiting = stores.queue.pending(&asked, 10_000).await.unwrap();
+        assert_eq!([waiting[0].len() as u64, waiting[1].len() as u64], [round * 200, 0]);
+        assert!(waiting[0].is_sorted_by(|a, b| a.id < b.id));
+        let ids = (0..round).map(|n| receipt(&format!("m{n}"))).collect();
+        assert!(stores.receipts.first(ids, 1).await.unwrap().iter().all(|first| !first));
+
+        let (seen, bindings) = stores.locations.bindings("bob@d").await.unwrap();
+        assert_eq!(bindings.len() as u64, round.min(1));
+        stores.locations.replace("bob@d", seen, &[binding("a", round)]).await.unwrap();
+        stores.receipts.first(vec![receipt(&format!("m{round}"))], 1).await.unwrap();
+        let long = "very long ".repeat(100);
+        let batch = (0..300).map(|n| NewMessage {
+            expires_at: 100 + n,
+            sender: long.as_str().into(),
+            ..message("bob@d", Some("a"), &format!("{round}-{n}"))
+        });
+        stores.queue.append(batch.collect()).await.unwrap();
+        let first = stores.queue.pending(&[wanted("bob@d", None, 0)], 100).await.unwrap().remove(0);
+        let settled = first.iter().map(|message| message.settled(Outcome::Delivered, None, 200, 1)).collect();
+        stores.queue.settle(settled).await.unwrap();
+        if round % 2 == 0 {
+            stores.close().await.unwrap();
+            assert!(matches!(stores.queue.append(vec![message("u@d", None, "x")]).await, Err(StoreError::Closed)));
+            assert!(!dir.path().join("chappe.db-wal").exists());
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_longer_than_the_index_reads_at_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipient = "r".repeat(1_000);
+    let stores = open(dir.path()).await;
+    stores.queue.append(vec![message(&recipient, Some(&"d".repeat(400)), "x")]).await.unwrap();
+    stores.close().await.unwrap();
+    let stores = open(dir.path()).await;
+    assert_eq!(stores.queue.depth(&recipient).await.unwrap().count, 1);
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = open(dir.path()).await;
+    let second = Stores::open("sqlite:", dir.path()).await;
+    assert!(matches!(second, Err(StoreError::InUse { pid: Some(pid), .. }) if pid == std::process::id()));
+    stores.close().await.unwrap();
+    drop(stores);
+    open(dir.path()).await;
+}
+
+#[tokio::test]
+async fn a_newer_file_is_refused_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).await.close().await.unwrap();
+    let file = dir.path().join("chappe.db");
+    let mut conn = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+    conn.execute("update chappe_schema set version = 99").await.unwrap();
+    conn.close().await.unwrap();
+    let refused = Stores::open("sqlite:", dir.path()).await;
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 1 })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_overcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open_with(&dir.path().join("chappe.db"), |options| options.pragma("max_page_count", "200"))
+        .await
+        .unwrap();
+    let big = |n: u32| NewMessage { body: vec![7; 20_000].into(), ..message("bob@d", None, &n.to_string()) };
+    let (mut stored, mut refused) = (0u64, 0);
+    for n in 0..60 {
+        match store.append(vec![big(n)]).await {
+            Ok(_) => stored += 1,
+            Err(StoreError::Full) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(stored > 10 && refused > 10, "{stored} stored, {refused} refused");
+    // What was refused left nothing: neither message nor count nor mark of a receipt.
+    let counts = store.counts().await.unwrap();
+    assert!(counts.balanced() && counts.accepted == stored, "{counts:?}");
+    let receipt = Receipt {
+        message_id: "m".into(),
+        sender: "a@d".into(),
+        recipient: "b@d".into(),
+        state: ReceiptState::Delivered,
+    };
+    let once = NewMessage { once: Some(receipt.clone()), ..big(100) };
+    assert!(matches!(store.append(vec![once.clone()]).await, Err(StoreError::Full)));
+    // Recorded fates wait for room.
+    let fate = Fate {
+        message_id: None,
+        call_id: "c".repeat(30_000).into(),
+        recipient: "b@d".into(),
+        device: None,
+        event: Event::Accepted,
+        detail: 0,
+        at_ms: 1,
+    };
+    store.record(vec![fate.clone()]).await.unwrap();
+    assert_eq!(store.lookup(&fate.call_id).await.unwrap(), std::slice::from_ref(&fate));
+    // Room again, once some are gone; a deletion needs none.
+    let queued = store.pending(&[wanted("bob@d", None, 0)], 5).await.unwrap().remove(0);
+    let settled = queued.iter().map(|message| message.settled(Outcome::Delivered, None, 200, 1)).collect();
+    assert_eq!(store.settle(settled).await.unwrap(), [true; 5]);
+    assert!(store.append(vec![once]).await.unwrap()[0].is_some());
+    assert_eq!(store.first(vec![receipt], 1).await.unwrap(), [false]);
+    assert_eq!(store.lookup(&fate.call_id).await.unwrap(), [fate]);
+    assert!(store.counts().await.unwrap().balanced());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_is_a_store_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = open(dir.path()).await;
+    stores.queue.append((0..100).map(|n| message("bob@d", None, &n.to_string())).collect()).await.unwrap();
+    stores.locations.replace("bob@d", Revision::NONE, &[binding("a", 1)]).await.unwrap();
+    let copy = dir.path().join("copy.db");
+    stores.backup(&copy).await.unwrap();
+    assert!(matches!(stores.backup(&copy).await, Err(StoreError::Unavailable(_))));
+    stores.queue.append(vec![message("bob@d", None, "later")]).await.unwrap();
+    let stores = Stores::open("sqlite:copy.db", dir.path()).await.unwrap();
+    assert_eq!(stores.queue.depth("bob@d").await.unwrap().count, 100);
+    assert_eq!(stores.locations.bindings("bob@d").await.unwrap().1, [binding("a", 1)]);
+    assert!(stores.fates.counts().await.unwrap().balanced());
+}
+
+#[tokio::test]
+async fn urls() {
+    use crate::StoreUrl;
+    for (url, expected) in [
+        ("sqlite:", Some(StoreUrl::Sqlite(None))),
+        ("sqlite:other.db", Some(StoreUrl::Sqlite(Some("other.db".into())))),
+        ("sqlite:///var/lib/chappe/x.db", Some(StoreUrl::Sqlite(Some("/var/lib/chappe/x.db".into())))),
+        ("memory:", Some(StoreUrl::Memory)),
+        ("postgres://u:p@h/d", Some(StoreUrl::Postgres("postgres://u:p@h/d".into()))),
+        ("mysql://u:p@h/d", None),
+        ("", None),
+    ] {
+        assert_eq!(url.parse::<StoreUrl>().ok(), expected, "{url}");
+    }
+    // A password does not get into the message.
+    assert!(!"mysql://u:secret@h/d".parse::<StoreUrl>().unwrap_err().to_string().contains("secret"));
+}
