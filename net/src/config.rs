@@ -9,6 +9,7 @@ use chappe_sip::Transport;
 
 use crate::frame::{FrameLimits, Framer};
 use crate::network::Network;
+use crate::tls::TlsConfig;
 
 /// Listeners, bounds and policies of [`crate::Net`].
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,7 @@ pub struct Config {
     /// In the order of their index in `Flow::listener`.
     pub listeners: Vec<ListenerConfig>,
     pub limits: Limits,
+    pub tls: TlsConfig,
     /// Networks that datagrams may be sent to and connections opened to; `None`: any. A connection that a peer opened
     /// is answered wherever the peer is.
     pub next_hops: Option<Vec<Network>>,

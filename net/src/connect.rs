@@ -5,12 +5,14 @@ use std::sync::atomic::Ordering;
 
 use chappe_sip::{Flow, Transport};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::connection::{Batch, Connection, Rare};
 use crate::events::ConnectionInfo;
 use crate::listen;
 use crate::net::Inner;
 use crate::outbox::{SendError, Target};
+use crate::tls;
 use crate::wire::Wire;
 
 /// Sends `batch` to `target` over the open connection to it, or a new one that takes the batch when it is ready.
@@ -56,9 +58,20 @@ async fn connect(net: Arc<Inner>, connection: Arc<Connection>) {
 async fn establish(net: &Inner, connection: &Connection) -> Result<(Wire, ConnectionInfo), SendError> {
     let tcp = TcpStream::connect(connection.flow.remote).await.map_err(|e| SendError::Connect(e.kind()))?;
     listen::tune(&tcp, net.limits.tcp_keepalive);
-    let info = ConnectionInfo { outbound: true, local: tcp.local_addr().ok(), ..ConnectionInfo::default() };
-    match connection.flow.transport {
-        Transport::Tcp => Ok((Wire::plain(tcp), info)),
-        _ => Err(SendError::Unsupported),
+    let mut info = ConnectionInfo { outbound: true, local: tcp.local_addr().ok(), ..ConnectionInfo::default() };
+    if connection.flow.transport == Transport::Tcp {
+        return Ok((Wire::plain(tcp), info));
     }
+    let client = net.tls.client().ok_or(SendError::Tls)?;
+    let name = tls::server_name(connection.server_name(), connection.flow.remote.ip()).ok_or(SendError::Tls)?;
+    let stream = TlsConnector::from(client).connect(name, tcp).await.map_err(|error| {
+        tracing::debug!(%error, flow = %connection.flow, "TLS handshake failed");
+        net.counters.handshake_failures.one();
+        SendError::Tls
+    })?;
+    let (tcp, session) = stream.into_inner();
+    if net.tls.verifies() {
+        info.peer = session.peer_certificates().and_then(<[_]>::first).map(tls::identity);
+    }
+    Ok((Wire::tls(tcp, rustls::Connection::Client(session)), info))
 }

@@ -19,12 +19,16 @@ use crate::events::CloseReason;
 use crate::frame::{Frame, FrameError, Framer, SipFramer};
 use crate::net::Inner;
 use crate::outbox::{Outbox, SendError};
+use crate::websocket::{WebSocket, WebSocketEnd};
 use crate::wire::Wire;
 
 /// Bytes asked of the socket at a time.
 const READ: usize = 64 * 1024;
 /// Reads of one connection before other tasks of the thread have their turn.
 const READS_PER_TURN: usize = 8;
+
+/// Seconds that a WebSocket peer has to answer a ping, as RFC 5626 §4.4.1 has it for its own pings.
+const PONG_WAIT: u64 = 10;
 
 /// Messages for one connection, each with its tag.
 pub(crate) type Batch = SmallVec<[(Bytes, u64); 2]>;
@@ -85,6 +89,41 @@ impl State {
         self.fate.get_or_insert(why);
         self.wake();
     }
+
+    /// Writes what the wire takes and keeps the rest within bounds.
+    fn push(&mut self, net: &Inner, batch: Batch) -> Result<(), SendError> {
+        let backlog = match (&mut self.wire, &mut self.backlog) {
+            (Some(wire), None) => {
+                let written = match wire.write(batch.iter().map(|(b, _)| b), 0) {
+                    Ok(written) => written,
+                    Err(_) => {
+                        self.end(CloseReason::Reset);
+                        return Err(SendError::Gone);
+                    }
+                };
+                if written.blocked {
+                    let mut backlog = Backlog { since: net.seconds(), ..Backlog::default() };
+                    backlog.push(batch);
+                    backlog.taken(written.bytes);
+                    self.backlog = Some(Box::new(backlog));
+                    self.wake();
+                }
+                return Ok(());
+            }
+            (_, Some(backlog)) => backlog,
+            // Still connecting: the time of a stall counts from the first message.
+            (None, none) => none.insert(Box::new(Backlog { since: net.seconds(), ..Backlog::default() })),
+        };
+        if backlog.bytes + total(&batch) > net.limits.backlog {
+            if self.wire.is_some() {
+                net.counters.slow_peers.one();
+                self.end(CloseReason::Slow);
+            }
+            return Err(SendError::Backlog);
+        }
+        backlog.push(batch);
+        Ok(())
+    }
 }
 
 impl Connection {
@@ -140,55 +179,29 @@ impl Connection {
     /// the batch.
     pub(crate) fn send(&self, batch: Batch) -> Result<(), SendError> {
         let count = self.net.counters.transport(self.flow.transport);
-        let (messages, total) = (batch.len() as u64, batch.iter().map(|(b, _)| b.len()).sum::<usize>());
-        let result = self.write(batch, total);
+        let (messages, bytes) = (batch.len() as u64, total(&batch) as u64);
+        let result = self.write(batch);
         match result {
             Ok(()) => {
                 count.sent.add(messages);
-                count.sent_bytes.add(total as u64);
+                count.sent_bytes.add(bytes);
             }
             Err(_) => count.send_errors.add(messages),
         }
         result
     }
 
-    fn write(&self, batch: Batch, total: usize) -> Result<(), SendError> {
+    fn write(&self, mut batch: Batch) -> Result<(), SendError> {
         let mut state = self.state.lock();
         if state.fate.is_some() || state.draining {
             return Err(SendError::Gone);
         }
-        let state = &mut *state;
-        if let (Some(wire), None) = (&mut state.wire, &state.backlog) {
-            let written = match wire.write(batch.iter().map(|(b, _)| b), 0) {
-                Ok(written) => written,
-                Err(_) => {
-                    state.end(CloseReason::Reset);
-                    return Err(SendError::Gone);
-                }
-            };
-            if !written.blocked {
-                return Ok(());
+        if state.wire.as_ref().is_some_and(|w| w.websocket.is_some()) {
+            for (bytes, _) in &mut batch {
+                *bytes = WebSocket::frame(bytes);
             }
-            let mut backlog = Backlog { since: self.net.seconds(), ..Backlog::default() };
-            backlog.push(batch, total);
-            backlog.taken(written.bytes);
-            state.backlog = Some(Box::new(backlog));
-            state.wake();
-            return Ok(());
         }
-        let backlog = state.backlog.get_or_insert_with(|| {
-            // Still connecting: the time of the stall counts from the first message.
-            Box::new(Backlog { since: self.net.seconds(), ..Backlog::default() })
-        });
-        if backlog.bytes + total > self.net.limits.backlog {
-            if state.wire.is_some() {
-                self.net.counters.slow_peers.one();
-                state.end(CloseReason::Slow);
-            }
-            return Err(SendError::Backlog);
-        }
-        backlog.push(batch, total);
-        Ok(())
+        state.push(&self.net, batch)
     }
 
     /// Ends the connection after what waits for the peer, or at once.
@@ -225,6 +238,24 @@ impl Connection {
         } else if idle {
             self.net.counters.idle_closed.one();
             state.end(CloseReason::Idle);
+        } else {
+            self.ping(&mut state, now);
+        }
+    }
+
+    /// Pings a silent WebSocket peer, and ends the connection of one that has not answered.
+    fn ping(&self, state: &mut State, now: u32) {
+        let limits = &self.net.limits;
+        let Some(websocket) = state.wire.as_mut().and_then(|w| w.websocket.as_mut()) else { return };
+        if websocket.pinged == 0 {
+            let silent = now.saturating_sub(self.last_read.load(Ordering::Relaxed));
+            if u64::from(silent) >= limits.websocket_ping.as_secs() {
+                websocket.pinged = now.max(1);
+                let _ = state.push(&self.net, Batch::from_iter([(WebSocket::ping(), Outbox::UNTAGGED)]));
+            }
+        } else if u64::from(now.saturating_sub(websocket.pinged)) > PONG_WAIT + limits.websocket_ping.as_secs() / 4 {
+            self.net.counters.idle_closed.one();
+            state.end(CloseReason::Idle);
         }
     }
 
@@ -236,7 +267,8 @@ impl Connection {
             state.waker = None;
             (state.wire.take(), state.backlog.take())
         };
-        if let Some(mut wire) = wire {
+        // With something unsent before it, a proper end would stand in the middle of a message.
+        if let Some(mut wire) = wire.filter(|_| backlog.is_none()) {
             wire.shutdown();
         }
         self.net.table.remove(self);
@@ -247,9 +279,9 @@ impl Connection {
 }
 
 impl Backlog {
-    fn push(&mut self, batch: Batch, total: usize) {
+    fn push(&mut self, batch: Batch) {
+        self.bytes += total(&batch);
         self.queue.extend(batch);
-        self.bytes += total;
     }
 
     /// Takes off what the wire accepted.
@@ -263,6 +295,10 @@ impl Backlog {
             self.queue.pop_front();
         }
     }
+}
+
+fn total(batch: &Batch) -> usize {
+    batch.iter().map(|(bytes, _)| bytes.len()).sum()
 }
 
 thread_local! {
@@ -301,6 +337,8 @@ impl Cutter {
 
 enum Turn {
     Data(usize),
+    /// WebSocket messages, and why there will be no more.
+    Messages(SmallVec<[Bytes; 2]>, Option<WebSocketEnd>),
     Wait,
     End(CloseReason),
 }
@@ -348,6 +386,15 @@ impl Pump {
         }
         let turn = match wire.poll_read(cx, scratch) {
             Poll::Ready(Ok(0)) => Turn::End(self.ending.unwrap_or(CloseReason::Peer)),
+            Poll::Ready(Ok(n)) if self.ending.is_none() && wire.websocket.is_some() => {
+                let (mut messages, mut due) = (SmallVec::new(), Vec::new());
+                let fed = wire.websocket.as_mut().map(|w| w.feed(&scratch[..n], &mut due, |m| messages.push(m)));
+                let end = fed.and_then(Result::err);
+                if !due.is_empty() {
+                    let _ = state.push(&self.connection.net, Batch::from_iter([(due.into(), Outbox::UNTAGGED)]));
+                }
+                return Turn::Messages(messages, end);
+            }
             Poll::Ready(Ok(n)) => Turn::Data(n),
             Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Turn::End(CloseReason::Protocol),
             Poll::Ready(Err(_)) => Turn::End(CloseReason::Reset),
@@ -364,11 +411,9 @@ impl Pump {
         if self.ending.is_some() {
             return;
         }
-        let net = self.connection.net.clone();
+        self.note_read(data.len());
+        let net = &self.connection.net;
         let flow = &self.connection.flow;
-        let count = net.counters.transport(flow.transport);
-        count.received_bytes.add(data.len() as u64);
-        self.connection.last_read.store(net.seconds(), Ordering::Relaxed);
         let mut partial = std::mem::take(&mut self.partial);
         let buffer = if partial.is_empty() {
             data
@@ -405,7 +450,7 @@ impl Pump {
             }
         }
         if messages > 0 {
-            count.received.add(messages);
+            net.counters.transport(flow.transport).received.add(messages);
             net.events().batch_end(out);
         }
         if pings > 0 {
@@ -430,12 +475,62 @@ impl Pump {
         }
     }
 
+    fn note_read(&self, bytes: usize) {
+        let Connection { net, flow, last_read, .. } = &*self.connection;
+        net.counters.transport(flow.transport).received_bytes.add(bytes as u64);
+        last_read.store(net.seconds(), Ordering::Relaxed);
+    }
+
+    /// Hands over WebSocket messages. Returns why the connection ends, if it does at once.
+    fn deliver_messages(
+        &mut self,
+        messages: SmallVec<[Bytes; 2]>,
+        end: Option<WebSocketEnd>,
+        out: &mut Outbox,
+    ) -> Option<CloseReason> {
+        self.note_read(messages.iter().map(Bytes::len).sum());
+        let net = &self.connection.net;
+        let flow = &self.connection.flow;
+        let mut count = 0;
+        for message in messages {
+            let blank = message.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            if blank < message.len() {
+                net.events().message(flow, message.slice(blank..), out);
+                count += 1;
+            } else if blank >= 4 {
+                // The keep-alive of other streams, which some clients send here too.
+                net.counters.pings.one();
+                out.send(*flow, pongs(1), Outbox::UNTAGGED);
+            }
+        }
+        if count > 0 {
+            net.counters.transport(flow.transport).received.add(count);
+            net.events().batch_end(out);
+        }
+        match end? {
+            WebSocketEnd::Close(why) => Some(why),
+            WebSocketEnd::Malformed(error) => {
+                net.counters.framing_errors.one();
+                net.events().malformed(flow, Bytes::new(), error, out);
+                self.ending = Some(CloseReason::Malformed);
+                None
+            }
+        }
+    }
+
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Outbox) -> Poll<CloseReason> {
         for _ in 0..READS_PER_TURN {
             match self.turn(cx, scratch) {
                 Turn::Data(length) => {
                     self.deliver(&scratch[..length], out);
                     self.connection.net.flush_near(out, &self.connection);
+                }
+                Turn::Messages(messages, end) => {
+                    let end = self.deliver_messages(messages, end, out);
+                    self.connection.net.flush_near(out, &self.connection);
+                    if let Some(why) = end {
+                        return Poll::Ready(why);
+                    }
                 }
                 Turn::Wait => return Poll::Pending,
                 Turn::End(why) => return Poll::Ready(why),

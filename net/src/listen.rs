@@ -7,12 +7,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chappe_sip::{Flow, Transport};
+use rustls::ServerConfig;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::connection::{Connection, Pump, Rare};
 use crate::events::ConnectionInfo;
 use crate::net::Inner;
+use crate::proxy_protocol;
+use crate::tls;
 use crate::wire::Wire;
 
 /// Connections the system holds for us until they are accepted; a burst of phones after an outage is larger than the
@@ -48,20 +53,97 @@ pub(crate) async fn accept(net: Arc<Inner>, index: u16, listener: TcpListener) {
 
 fn accepted(net: &Arc<Inner>, index: u16, tcp: TcpStream, remote: SocketAddr) {
     let listener = &net.listeners[usize::from(index)];
-    let transport = listener.config.transport;
-    if net.table.len() + net.handshaking.load(Ordering::Relaxed) >= net.limits.connections {
+    if net.is_full() {
         net.counters.over_limit.one();
         return;
     }
     tune(&tcp, net.limits.tcp_keepalive);
-    let proxied = listener.config.proxies.iter().any(|p| p.contains(remote.ip()));
-    if proxied || transport != Transport::Tcp {
+    let proxied = listener.is_proxy(remote.ip());
+    if proxied || listener.config.transport == Transport::Tls {
+        net.runtime.spawn(prepare(net.clone(), index, tcp, remote));
+    } else if let Some(ticket) = admit(net, Transport::Tcp, remote) {
+        let info = ConnectionInfo { local: tcp.local_addr().ok(), ..ConnectionInfo::default() };
+        open(net, index, Transport::Tcp, remote, Wire::plain(tcp), None, info, ticket);
+    }
+}
+
+/// Does what has to be done before a connection is open: PROXY header, TLS.
+async fn prepare(net: Arc<Inner>, index: u16, mut tcp: TcpStream, peer: SocketAddr) {
+    let _preparing = Preparing::new(&net);
+    let transport = net.listeners[usize::from(index)].config.transport;
+    let Some(remote) = behind_proxy(&net, index, &mut tcp, peer).await else { return };
+    let Some(ticket) = admit(&net, transport, remote) else { return };
+    let mut info = ConnectionInfo { local: tcp.local_addr().ok(), ..ConnectionInfo::default() };
+    info.proxy = (remote != peer).then_some(peer);
+    if transport != Transport::Tls {
+        open(&net, index, transport, remote, Wire::plain(tcp), None, info, ticket);
         return;
     }
-    if let Some(ticket) = admit(net, transport, remote) {
-        let local = tcp.local_addr().ok();
-        let info = ConnectionInfo { local, ..ConnectionInfo::default() };
-        open(net, index, transport, remote, Wire::plain(tcp), None, info, ticket);
+    let Some(tls) = net.tls.server.as_ref().map(|s| s.sip.clone()) else { return };
+    if let Some(stream) = handshake(&net, tls, tcp).await {
+        let (tcp, session) = stream.into_inner();
+        info.server_name = session.server_name().map(str::to_owned);
+        info.peer = session.peer_certificates().and_then(<[_]>::first).map(tls::identity);
+        let rare = info.peer.is_some().then(|| Box::new(Rare { peer_verified: true, ..Rare::default() }));
+        let wire = Wire::tls(tcp, rustls::Connection::Server(session));
+        open(&net, index, transport, remote, wire, rare, info, ticket);
+    }
+}
+
+/// The address of the peer: where `peer` is one of the listener's load balancers, the one that its PROXY header tells.
+pub(crate) async fn behind_proxy(
+    net: &Inner,
+    listener: u16,
+    tcp: &mut TcpStream,
+    peer: SocketAddr,
+) -> Option<SocketAddr> {
+    if !net.listeners.get(usize::from(listener))?.is_proxy(peer.ip()) {
+        return Some(peer);
+    }
+    match tokio::time::timeout(net.limits.handshake_timeout, proxy_protocol::read(tcp)).await {
+        Ok(Ok(told)) => Some(told.unwrap_or(peer)),
+        _ => {
+            net.counters.proxy_header_errors.one();
+            None
+        }
+    }
+}
+
+/// The server's side of a TLS handshake, when its turn has come.
+pub(crate) async fn handshake(net: &Inner, config: Arc<ServerConfig>, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+    let limit = net.limits.handshake_timeout;
+    let fail = || {
+        net.counters.handshake_failures.one();
+        None
+    };
+    // A peer that says nothing takes no turn from the others.
+    if !matches!(tokio::time::timeout(limit, tcp.readable()).await, Ok(Ok(()))) {
+        return fail();
+    }
+    let _turn = net.handshakes.acquire().await.ok()?;
+    match tokio::time::timeout(limit, TlsAcceptor::from(config).accept(tcp)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            fail()
+        }
+        Err(_) => fail(),
+    }
+}
+
+/// Counts a connection that is not open yet.
+pub(crate) struct Preparing(Arc<Inner>);
+
+impl Preparing {
+    pub(crate) fn new(net: &Arc<Inner>) -> Preparing {
+        net.counters.handshakes_now.one();
+        Preparing(net.clone())
+    }
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        self.0.counters.handshakes_now.sub(1);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use chappe_sip::{Flow, Transport};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::config::{Config, Limits, ListenerConfig};
@@ -22,6 +23,7 @@ use crate::listen;
 use crate::network::Network;
 use crate::outbox::{Destination, Item, Outbox, SendError, Target};
 use crate::table::Table;
+use crate::tls::{Tls, TlsError};
 use crate::udp;
 
 /// Sockets and connections. Cheap to clone; all clones are the same. Ends with [`Net::close_all`].
@@ -35,10 +37,11 @@ pub(crate) struct Inner {
     next_hops: Option<Vec<Network>>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) table: Table,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) runtime: Handle,
     pub(crate) next_connection: AtomicU64,
-    pub(crate) handshaking: AtomicUsize,
+    pub(crate) handshakes: Semaphore,
+    pub(crate) tls: Tls,
     pub(crate) udp_stopped: AtomicBool,
     events: OnceLock<Arc<dyn Events>>,
     accepting: Mutex<Vec<AbortHandle>>,
@@ -76,6 +79,8 @@ pub enum StartError {
     Bind { listener: ListenerConfig, error: io::Error },
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("more than 65535 listeners")]
     TooMany,
     #[error("was started before")]
@@ -89,6 +94,9 @@ impl Net {
         if config.listeners.len() > usize::from(u16::MAX) {
             return Err(StartError::TooMany);
         }
+        let counters = Arc::new(Counters::default());
+        let secure = config.listeners.iter().any(|l| l.transport.is_secure());
+        let tls = Tls::new(config.tls, secure, &counters)?;
         let mut waiting = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in (0u16..).zip(config.listeners) {
@@ -114,15 +122,17 @@ impl Net {
             }
             listeners.push(Listener { config: listener, udp: socket, local });
         }
+        let handshakes = Semaphore::new(config.limits.handshakes.clamp(1, Semaphore::MAX_PERMITS));
         let inner = Inner {
-            limits: config.limits,
             next_hops: config.next_hops,
             listeners,
             table: Table::new(),
-            counters: Counters::default(),
+            counters,
+            limits: config.limits,
             runtime: Handle::current(),
             next_connection: AtomicU64::new(1),
-            handshaking: AtomicUsize::new(0),
+            handshakes,
+            tls,
             udp_stopped: AtomicBool::new(false),
             events: OnceLock::new(),
             accepting: Mutex::default(),
@@ -244,6 +254,10 @@ impl Net {
         }
     }
 
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
+    }
+
     pub fn counters(&self) -> &Counters {
         &self.inner.counters
     }
@@ -280,6 +294,12 @@ impl Net {
     }
 }
 
+impl Listener {
+    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.config.proxies.iter().any(|p| p.contains(peer))
+    }
+}
+
 impl Inner {
     /// The user of this layer. Nothing receives before `run` set it.
     pub(crate) fn events(&self) -> &dyn Events {
@@ -289,6 +309,11 @@ impl Inner {
     /// The clock of time limits: seconds since the start.
     pub(crate) fn seconds(&self) -> u32 {
         self.started.elapsed().as_secs() as u32
+    }
+
+    /// Whether there are as many connections, open or not yet, as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() as u64 + self.counters.handshakes_now.get() >= self.limits.connections as u64
     }
 
     pub(crate) fn may_send_to(&self, address: IpAddr) -> bool {

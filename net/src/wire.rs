@@ -1,6 +1,6 @@
-//! The byte stream of one connection, read and written without waiting.
+//! The byte stream of one connection with its layers, read and written without waiting.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,11 +9,17 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::websocket::WebSocket;
+
 /// How many pieces one system call takes.
 const PIECES: usize = 16;
 
 pub(crate) struct Wire {
     tcp: TcpStream,
+    tls: Option<Box<rustls::Connection>>,
+    pub(crate) websocket: Option<Box<WebSocket>>,
+    /// Read by somebody else before the stream became ours.
+    leftover: Option<Box<Bytes>>,
 }
 
 /// How far a write got: `bytes` of those given were taken, and if not all, or if some are still held inside, the
@@ -26,14 +32,50 @@ pub(crate) struct Written {
 
 impl Wire {
     pub(crate) fn plain(tcp: TcpStream) -> Wire {
-        Wire { tcp }
+        Wire { tcp, tls: None, websocket: None, leftover: None }
     }
 
-    /// Reads into `buffer`; 0 is the end of the stream. Registers the task for the next bytes when there are none.
+    /// Over a session whose handshake is done.
+    pub(crate) fn tls(tcp: TcpStream, session: rustls::Connection) -> Wire {
+        Wire { tcp, tls: Some(Box::new(session)), websocket: None, leftover: None }
+    }
+
+    /// Makes `bytes` the first that are read.
+    pub(crate) fn put_back(&mut self, bytes: Bytes) {
+        self.leftover = (!bytes.is_empty()).then(|| Box::new(bytes));
+    }
+
+    /// Reads into `buffer`, at least some kilobytes; 0 is the end of the stream. Registers the task for the next bytes
+    /// when there are none. Broken TLS is `InvalidData`.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(buffer);
-        // This, other than `try_read`, knows that a short read has emptied the socket and saves asking once more.
-        Pin::new(&mut self.tcp).poll_read(cx, &mut read).map_ok(|()| read.filled().len())
+        if let Some(mut bytes) = self.leftover.take() {
+            let n = bytes.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&bytes.split_to(n));
+            self.put_back(*bytes);
+            return Poll::Ready(Ok(n));
+        }
+        let Some(tls) = &mut self.tls else { return poll_tcp(&mut self.tcp, cx, buffer) };
+        loop {
+            match tls.reader().read(buffer) {
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // The stream ended without the peer's closing alert; a message that this cut short stays unfinished.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+            match tls.read_tls(&mut Polled { tcp: &mut self.tcp, cx }) {
+                Ok(0) => return Poll::Ready(Ok(0)),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+            let processed = tls.process_new_packets();
+            // An alert about what was wrong, or the answer to a key update.
+            let _ = push(tls, &self.tcp);
+            if let Err(error) = processed {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            }
+        }
     }
 
     /// Registers the task for room to write.
@@ -41,7 +83,8 @@ impl Wire {
         self.tcp.poll_write_ready(cx)
     }
 
-    /// Writes the `pieces` from byte `skip` of the first on, until all are gone or the socket is full.
+    /// Writes the `pieces` from byte `skip` of the first on, until all are gone or the socket is full. The pieces of
+    /// one call share system calls and TLS records.
     pub(crate) fn write<'a>(
         &mut self,
         pieces: impl Iterator<Item = &'a Bytes> + Clone,
@@ -49,11 +92,19 @@ impl Wire {
     ) -> io::Result<Written> {
         let mut done = 0;
         loop {
+            if let Some(tls) = &mut self.tls
+                && push(tls, &self.tcp)?
+            {
+                return Ok(Written { bytes: done, blocked: true });
+            }
             let slices = remaining(pieces.clone(), skip + done);
-            let result = match &slices[..] {
-                [] => return Ok(Written { bytes: done, blocked: false }),
-                [one] => self.tcp.try_write(one),
-                many => self.tcp.try_write_vectored(many),
+            if slices.is_empty() {
+                return Ok(Written { bytes: done, blocked: false });
+            }
+            let result = match (&mut self.tls, &slices[..]) {
+                (Some(tls), many) => tls.writer().write_vectored(many),
+                (None, [one]) => self.tcp.try_write(one),
+                (None, many) => self.tcp.try_write_vectored(many),
             };
             match result {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -67,12 +118,84 @@ impl Wire {
 
     /// Pushes out what is held inside. Returns whether some of it has to wait.
     pub(crate) fn flush(&mut self) -> io::Result<bool> {
-        Ok(false)
+        match &mut self.tls {
+            Some(tls) => push(tls, &self.tcp),
+            None => Ok(false),
+        }
     }
 
-    /// Ends our direction of the stream, as the protocol has it.
+    /// Ends our direction of the stream, as each layer has it. What does not fit into the socket is not waited for.
     pub(crate) fn shutdown(&mut self) {
-        let _ = socket2::SockRef::from(&self.tcp).shutdown(std::net::Shutdown::Write);
+        let frame = self.websocket.as_mut().and_then(|w| w.close_frame());
+        let socket = socket2::SockRef::from(&self.tcp);
+        match &mut self.tls {
+            Some(tls) => {
+                if let Some(frame) = frame {
+                    let _ = tls.writer().write(&frame);
+                }
+                tls.send_close_notify();
+                // Past the runtime, which may not know yet that a new socket can be written to.
+                while tls.wants_write() && tls.write_tls(&mut &*socket).is_ok_and(|n| n > 0) {}
+            }
+            None => {
+                if let Some(frame) = frame {
+                    let _ = socket.send(&frame);
+                }
+            }
+        }
+        let _ = socket.shutdown(std::net::Shutdown::Write);
+    }
+}
+
+fn poll_tcp(tcp: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut read = ReadBuf::new(buffer);
+    // This, other than `try_read`, knows that a short read has emptied the socket and saves asking once more.
+    Pin::new(tcp).poll_read(cx, &mut read).map_ok(|()| read.filled().len())
+}
+
+/// Sends the records that wait in the session. Returns whether some have to wait on.
+fn push(tls: &mut rustls::Connection, tcp: &TcpStream) -> io::Result<bool> {
+    while tls.wants_write() {
+        match tls.write_tls(&mut Tried(tcp)) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(false)
+}
+
+/// A socket that reads for a task.
+struct Polled<'a, 'b, 'c> {
+    tcp: &'a mut TcpStream,
+    cx: &'b mut Context<'c>,
+}
+
+impl Read for Polled<'_, '_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match poll_tcp(self.tcp, self.cx, buffer) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// A socket that writes what fits.
+struct Tried<'a>(&'a TcpStream);
+
+impl Write for Tried<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.0.try_write(buffer)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
