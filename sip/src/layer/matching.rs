@@ -31,7 +31,7 @@ impl Namer {
 
     /// The client transaction that `branch` and `method` name.
     pub(super) fn client(&self, branch: &[u8], method: &[u8]) -> Name {
-        self.name(b'c', [branch, method, b"", b"", b""], false)
+        self.name(b'c', [branch, method, b"", b"", b""])
     }
 
     /// The server transaction of a request, or with `Some` the one of that method with the same branch: the INVITE of
@@ -44,30 +44,32 @@ impl Namer {
         let branch = request.branch();
         let unique = branch.len() > COOKIE.len() && branch[..COOKIE.len()].eq_ignore_ascii_case(COOKIE);
         if unique {
-            return self.name(b's', [branch, method, request.sent_by(), b"", b""], true);
+            let sent_by = request.sent_by();
+            let mut lower: SmallVec<[u8; 64]> = SmallVec::new();
+            let sent_by = if sent_by.iter().any(u8::is_ascii_uppercase) {
+                lower.extend_from_slice(sent_by);
+                lower.make_ascii_lowercase();
+                &lower
+            } else {
+                sent_by
+            };
+            return self.name(b's', [branch, method, sent_by, b"", b""]);
         }
         let cseq = request.cseq().to_be_bytes();
-        let via = self.name(b'v', [request.via_text(), &cseq, b"", b"", b""], false);
+        let via = self.name(b'v', [request.via_text(), &cseq, b"", b"", b""]);
         let via = [via.0.to_be_bytes(), via.1.to_be_bytes()].concat();
-        self.name(b'o', [request.uri(), request.from_tag(), request.call_id(), &via, method], false)
+        self.name(b'o', [request.uri(), request.from_tag(), request.call_id(), &via, method])
     }
 
-    /// With `fold`, the third part is taken in lower case.
-    fn name(&self, kind: u8, parts: [&[u8]; 5], fold: bool) -> Name {
-        let mut text: SmallVec<[u8; 192]> = SmallVec::new();
-        text.push(kind);
-        for (i, part) in parts.into_iter().enumerate() {
-            // The length keeps one part's end from being another's beginning.
-            text.extend_from_slice(&(part.len() as u32).to_le_bytes());
-            let from = text.len();
-            text.extend_from_slice(part);
-            if fold && i == 2 {
-                text[from..].make_ascii_lowercase();
-            }
-        }
+    fn name(&self, kind: u8, parts: [&[u8]; 5]) -> Name {
         let hash = |state: &RandomState| {
             let mut hasher = state.build_hasher();
-            hasher.write(&text);
+            hasher.write_u8(kind);
+            for part in parts {
+                // The length keeps one part's end from being another's beginning.
+                hasher.write_usize(part.len());
+                hasher.write(part);
+            }
             hasher.finish()
         };
         Name(hash(&self.0), hash(&self.1))
