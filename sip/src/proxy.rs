@@ -5,6 +5,7 @@
 //! for responses (§16.7). Resolution of host names (RFC 3263) and transactions belong to others.
 
 mod branch;
+mod context;
 mod forward;
 mod local;
 mod response;
@@ -14,6 +15,7 @@ mod scenarios;
 mod validate;
 
 pub use branch::{BranchParts, branch, loop_hash, stateless_branch};
+pub use context::{Action, Actions, CancelReason, Candidate, Failure, Final, ForkPolicy, ResponseContext};
 pub use forward::{Change, Forward, Hop, NextHop, RecordRoute, Target, forward, must_record_route, next_hop};
 pub use local::{Listener, Local};
 pub use response::{merge_challenges, strip_via};
