@@ -16,5 +16,5 @@ mod websocket;
 
 pub use error::NodeError;
 pub use node::*;
-pub use serve::{Limits, Server};
+pub use serve::{Door, Io, Limits, OpenDoor, Peer, Server};
 pub use websocket::{Protocol, Upgrade, WebSockets};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -19,7 +20,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
@@ -35,7 +35,7 @@ pub struct Limits {
     pub head: usize,
     /// For the head of a request, and for the next request on a kept connection.
     pub head_timeout: Duration,
-    pub handshake_timeout: Duration,
+    /// Of all listeners.
     pub connections: usize,
     /// From one address.
     pub connections_per_peer: usize,
@@ -46,7 +46,6 @@ impl Default for Limits {
         Limits {
             head: 16 * 1024,
             head_timeout: Duration::from_secs(15),
-            handshake_timeout: Duration::from_secs(10),
             connections: 100_000,
             connections_per_peer: 1000,
         }
@@ -70,14 +69,23 @@ pub enum Io {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A socket that listens.
-pub struct Listening {
-    pub listener: TcpListener,
-    pub tls: Option<TlsAcceptor>,
+/// What stands between a socket and HTTP.
+#[async_trait]
+pub trait Door: Send + Sync + 'static {
+    /// Makes an accepted connection ready: admission, PROXY header, TLS, each within its time. Gives the stream and the
+    /// peer's address; `None` closes it.
+    async fn prepare(&self, listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(Io, SocketAddr)>;
 }
 
-/// Whether to have anything to do with a peer.
-pub type Admit = Arc<dyn Fn(SocketAddr) -> bool + Send + Sync>;
+/// Nothing between: plain HTTP for everybody.
+pub struct OpenDoor;
+
+#[async_trait]
+impl Door for OpenDoor {
+    async fn prepare(&self, _listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(Io, SocketAddr)> {
+        Some((Io::Plain(tcp), peer))
+    }
+}
 
 /// Listeners that run until [`Server::stop`].
 pub struct Server {
@@ -89,7 +97,7 @@ pub struct Server {
 struct Shared {
     router: Router,
     limits: Limits,
-    admit: Admit,
+    door: Arc<dyn Door>,
     open: Mutex<Open>,
 }
 
@@ -102,51 +110,56 @@ struct Open {
 /// Counts a connection as long as it lives.
 struct Seat {
     shared: Arc<Shared>,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
+}
+
+impl Seat {
+    fn take(shared: &Arc<Shared>) -> Option<Seat> {
+        let mut open = shared.open.lock();
+        if open.all >= shared.limits.connections {
+            return None;
+        }
+        open.all += 1;
+        Some(Seat { shared: shared.clone(), peer: None })
+    }
+
+    /// Counts it for its peer too, which behind a load balancer is known late; false if that is one too many.
+    fn occupy(&mut self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        let mut open = self.shared.open.lock();
+        let count = open.by_peer.entry(peer).or_default();
+        if *count >= self.shared.limits.connections_per_peer {
+            return false;
+        }
+        *count += 1;
+        self.peer = Some(peer);
+        true
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.shared.open.lock();
         open.all -= 1;
-        if let Some(count) = open.by_peer.get_mut(&self.peer) {
+        if let Some(peer) = self.peer
+            && let Some(count) = open.by_peer.get_mut(&peer)
+        {
             *count -= 1;
             if *count == 0 {
-                open.by_peer.remove(&self.peer);
+                open.by_peer.remove(&peer);
             }
         }
     }
 }
 
-impl Shared {
-    fn seat(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
-        if !(self.admit)(peer) {
-            return None;
-        }
-        let peer = peer.ip().to_canonical();
-        let mut open = self.open.lock();
-        let open = &mut *open;
-        if open.all >= self.limits.connections {
-            return None;
-        }
-        let count = open.by_peer.entry(peer).or_default();
-        if *count >= self.limits.connections_per_peer {
-            return None;
-        }
-        *count += 1;
-        open.all += 1;
-        Some(Seat { shared: self.clone(), peer })
-    }
-}
-
 impl Server {
     /// Begins to accept on every one of `listeners`; inside a tokio runtime.
-    pub fn start(listeners: Vec<Listening>, router: Router, limits: Limits, admit: Admit) -> Server {
+    pub fn start(listeners: Vec<TcpListener>, router: Router, limits: Limits, door: Arc<dyn Door>) -> Server {
         let (stop, stopping) = watch::channel(false);
-        let shared = Arc::new(Shared { router, limits, admit, open: Mutex::default() });
+        let shared = Arc::new(Shared { router, limits, door, open: Mutex::default() });
         let mut tasks = JoinSet::new();
-        for (index, listening) in listeners.into_iter().enumerate() {
-            tasks.spawn(accept(listening, index, shared.clone(), stopping.clone()));
+        for (index, listener) in listeners.into_iter().enumerate() {
+            tasks.spawn(accept(listener, index, shared.clone(), stopping.clone()));
         }
         Server { stop, tasks, shared }
     }
@@ -166,19 +179,18 @@ impl Server {
     }
 }
 
-async fn accept(listening: Listening, index: usize, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, index: usize, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listening.listener.accept() => accepted,
+            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
             _ = stopping.wait_for(|stop| *stop) => break,
         };
         match accepted {
             Ok((stream, remote)) => {
-                let Some(seat) = shared.seat(remote) else { continue };
-                let tls = listening.tls.clone();
-                connections.spawn(serve(stream, remote, tls, index, seat, stopping.clone()));
+                let Some(seat) = Seat::take(&shared) else { continue };
+                connections.spawn(serve(stream, remote, index, seat, stopping.clone()));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -188,7 +200,7 @@ async fn accept(listening: Listening, index: usize, shared: Arc<Shared>, mut sto
             }
         }
     }
-    drop(listening);
+    drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
@@ -200,23 +212,20 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
-    tls: Option<TlsAcceptor>,
     listener: usize,
-    seat: Seat,
+    mut seat: Seat,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let limits = &seat.shared.limits;
     let Ok(local) = stream.local_addr() else { return };
     // Without this a short answer may wait for the peer's delayed ACK.
     let _ = stream.set_nodelay(true);
-    let peer = Peer { remote, local, secure: tls.is_some(), listener };
-    let io = match tls {
-        None => Io::Plain(stream),
-        Some(acceptor) => match timeout(limits.handshake_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
-            _ => return,
-        },
-    };
+    let door = seat.shared.door.clone();
+    let Some((io, remote)) = door.prepare(listener, stream, remote).await else { return };
+    if !seat.occupy(remote.ip()) {
+        return;
+    }
+    let peer = Peer { remote, local, secure: matches!(io, Io::Tls(_)), listener };
+    let limits = &seat.shared.limits;
     let router = seat.shared.router.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -277,3 +286,6 @@ impl AsyncWrite for Io {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
