@@ -7,7 +7,10 @@
 mod branch;
 mod context;
 mod forward;
+pub mod identity;
 mod local;
+pub mod overload;
+pub mod preferences;
 mod response;
 mod route;
 #[cfg(test)]
@@ -18,6 +21,6 @@ pub use branch::{BranchParts, branch, loop_hash, stateless_branch};
 pub use context::{Action, Actions, CancelReason, Candidate, Failure, Final, ForkPolicy, ResponseContext};
 pub use forward::{Change, Forward, Hop, NextHop, RecordRoute, Target, forward, must_record_route, next_hop};
 pub use local::{Listener, Local};
-pub use response::{merge_challenges, strip_via};
+pub use response::{forward_response, merge_challenges, strip_via};
 pub use route::{Destination, Routed, route};
 pub use validate::{ProxyPolicy, Reject, validate};

@@ -60,6 +60,19 @@ pub enum Change<'a> {
     Prepend(HeaderName, Cow<'a, str>),
 }
 
+impl Change<'_> {
+    pub fn apply(&self, edit: &mut Edit<'_>) {
+        match self {
+            Change::Remove(name) => edit.remove(*name),
+            Change::RemoveText(name) => edit.remove_text(name),
+            Change::Set(name, value) => edit.set(*name, value),
+            Change::Append(name, value) => edit.append(*name, value),
+            Change::AppendText(name, value) => edit.append_text(name, value),
+            Change::Prepend(name, value) => edit.prepend(*name, value),
+        };
+    }
+}
+
 /// Everything that makes the forwarded copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Forward<'a> {
@@ -143,14 +156,7 @@ pub fn forward(request: &Message, plan: &Forward<'_>) -> Bytes {
         edit.append(HeaderName::ContentLength, Digits::of(request.body().len() as u64).as_str());
     }
     for change in plan.changes {
-        match change {
-            Change::Remove(name) => edit.remove(*name),
-            Change::RemoveText(name) => edit.remove_text(name),
-            Change::Set(name, value) => edit.set(*name, value),
-            Change::Append(name, value) => edit.append(*name, value),
-            Change::AppendText(name, value) => edit.append_text(name, value),
-            Change::Prepend(name, value) => edit.prepend(*name, value),
-        };
+        change.apply(&mut edit);
     }
     edit.finish()
 }

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::forward::Change;
 use crate::edit::Edit;
 use crate::message::Message;
 use crate::name::HeaderName;
@@ -29,6 +30,20 @@ pub fn strip_via(response: &Message) -> Option<Bytes> {
     out.put_slice(&bytes[start..from as usize]);
     out.put_slice(&bytes[to as usize..end]);
     Some(out.freeze())
+}
+
+/// [`strip_via`] together with changes to the headers, identity among them.
+pub fn forward_response(response: &Message, changes: &[Change<'_>]) -> Option<Bytes> {
+    if changes.is_empty() {
+        return strip_via(response);
+    }
+    response.values(HeaderName::Via).nth(1)?;
+    let mut edit = Edit::new(response);
+    edit.remove_first_values(HeaderName::Via, 1);
+    for change in changes {
+        change.apply(&mut edit);
+    }
+    Some(edit.finish())
 }
 
 /// A 401 or 407 with the challenges of the other branches' 401 and 407 responses behind its own, unmodified and in
@@ -73,6 +88,9 @@ mod tests {
                 whole.bytes().slice(..whole.bytes().len() - " trailing".len())
             });
             assert_eq!(strip_via(&response(vias, "")), expected, "{vias}");
+            let changes = [Change::Remove(HeaderName::PAssertedIdentity)];
+            let changed = forward_response(&response(vias, "P-Asserted-Identity: <sip:x@y>\n"), &changes);
+            assert_eq!(changed, expected, "{vias}");
         }
     }
 
