@@ -2,8 +2,10 @@
 //!
 //! Bytes and time come in, bytes and deadlines go out; sockets, clocks and storage belong to the caller.
 
+pub mod dialog;
 mod edit;
 mod error;
+pub mod event;
 pub mod header;
 pub mod layer;
 mod limits;
