@@ -218,7 +218,7 @@ fn param_span(message: &Message, params: &[u8], name: &str) -> Option<Span> {
     let old = message.bytes();
     let semicolon = old[..from as usize].iter().rposition(|b| *b == b';')? as u32;
     let rest = &old[from as usize..all.1 as usize];
-    let end = from + text::find_outside(rest, |b| b == b';').unwrap_or(rest.len()) as u32;
+    let end = from + text::find_outside(rest, b';').unwrap_or(rest.len()) as u32;
     Some((semicolon, end))
 }
 

@@ -14,9 +14,16 @@ use crate::header::{NameAddr, Via};
 use crate::limits::Limits;
 use crate::name::{HeaderName, Method};
 use crate::text::{self, decimal, is_token_str, trim};
+use crate::uri::Uri;
 
 /// A part of the message as positions.
 pub(crate) type Span = (u32, u32);
+
+/// A part of the header section, which is never longer than [`MAX_HEAD`]: half the size, as messages are kept by the
+/// million.
+type Short = (u16, u16);
+
+const MAX_HEAD: usize = u16::MAX as usize;
 
 /// One header line, folded lines included.
 #[derive(Debug, Clone, Copy)]
@@ -24,31 +31,31 @@ struct Line {
     name: HeaderName,
     name_len: u8,
     /// Where the line begins; it ends where the next one begins.
-    start: u32,
+    start: u16,
     /// The value without surrounding white space.
-    value: Span,
+    value: Short,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Start {
-    Request { method: Method, method_len: u32, uri: Span },
-    Response { status: u16, reason: Span },
+    Request { method: Method, name: Short, uri: Short },
+    Response { status: u16, reason: Short },
 }
 
 /// What every layer asks for, found once while parsing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Essentials {
     /// The first value of the first Via line.
-    via: Span,
-    branch: Span,
-    sent_by: Span,
-    call_id: Span,
-    from: Span,
-    from_tag: Span,
-    to: Span,
-    to_tag: Span,
+    via: Short,
+    branch: Short,
+    sent_by: Short,
+    call_id: Short,
+    from: Short,
+    from_tag: Short,
+    to: Short,
+    to_tag: Short,
     cseq: u32,
-    cseq_method: Span,
+    cseq_method: Short,
 }
 
 /// A SIP request or response with its bytes.
@@ -58,7 +65,7 @@ pub struct Message {
     start: Start,
     lines: SmallVec<[Line; 24]>,
     /// Where the empty line begins.
-    head_end: u32,
+    head_end: u16,
     body: Span,
     essentials: Essentials,
     fault: Option<ParseError>,
@@ -72,36 +79,31 @@ impl Message {
     /// An error means that there is not enough order to answer. What is understood but wrong (no Call-ID, a bad
     /// CSeq, a version that is not ours) is kept for [`Message::check`], so that a response can be sent.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
+        let max_head = limits.head.min(MAX_HEAD);
         let skip = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         let mut fault = None;
         let (start, mut at) = parse_start(&bytes, skip, limits, &mut fault)?;
 
         let mut lines: SmallVec<[Line; 24]> = SmallVec::new();
-        let head_end;
-        loop {
+        let head_end = loop {
             let Some(newline) = memchr(b'\n', &bytes[at..]).map(|n| at + n) else {
                 return Err(ParseError::Incomplete);
             };
+            if newline > max_head {
+                return Err(ParseError::TooLarge { what: "header section", len: newline, max: max_head });
+            }
             let end = if newline > at && bytes[newline - 1] == b'\r' { newline - 1 } else { newline };
             if end == at {
-                head_end = at;
                 at = newline + 1;
-                break;
-            }
-            if at > limits.head {
-                return Err(ParseError::TooLarge { what: "header section", len: at, max: limits.head });
+                break end;
             }
             if matches!(bytes[at], b' ' | b'\t') {
                 let Some(folded) = lines.last_mut() else { return Err(ParseError::HeaderLine(0)) };
-                let value = (folded.value.0 as usize, end);
-                folded.value = trimmed_span(&bytes, value.0, value.1);
+                folded.value = trimmed(&bytes, folded.value.0.into(), end);
             } else {
                 if lines.len() == limits.headers {
-                    return Err(ParseError::TooLarge {
-                        what: "header count",
-                        len: lines.len() + 1,
-                        max: limits.headers,
-                    });
+                    let len = lines.len() + 1;
+                    return Err(ParseError::TooLarge { what: "header count", len, max: limits.headers });
                 }
                 match header_line(&bytes, at, end) {
                     Some(line) => lines.push(line),
@@ -111,12 +113,12 @@ impl Message {
                 }
             }
             at = newline + 1;
-        }
+        };
 
         let mut message = Message {
             start,
             lines,
-            head_end: head_end as u32,
+            head_end: head_end as u16,
             body: (at as u32, bytes.len() as u32),
             essentials: Essentials::default(),
             fault,
@@ -142,9 +144,18 @@ impl Message {
         self.source
     }
 
-    /// Whether the message can be processed: version, mandatory headers, lengths. The error names the response code.
+    /// Whether the message can be processed: version, mandatory headers, lengths, a Request-URI that can be read and
+    /// has no header part (RFC 4475 §3.1.2.11). The error names the response code.
     pub fn check(&self) -> Result<(), ParseError> {
-        self.fault.clone().map_or(Ok(()), Err)
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        match self.start {
+            Start::Request { uri, .. } if !Uri::parse(self.part(uri))?.headers.is_empty() => {
+                Err(ParseError::Uri("no headers in a Request-URI"))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub fn bytes(&self) -> &Bytes {
@@ -166,18 +177,15 @@ impl Message {
     /// The method's own text, for those that are not in [`Method`].
     pub fn method_text(&self) -> &[u8] {
         match self.start {
-            Start::Request { uri, method_len, .. } => {
-                let end = self.bytes[..uri.0 as usize].iter().rposition(|b| *b != b' ').map_or(0, |p| p + 1);
-                &self.bytes[end.saturating_sub(method_len as usize)..end]
-            }
-            Start::Response { .. } => self.span(self.essentials.cseq_method),
+            Start::Request { name, .. } => self.part(name),
+            Start::Response { .. } => self.part(self.essentials.cseq_method),
         }
     }
 
     /// The Request-URI as it came; empty for a response.
     pub fn uri(&self) -> &[u8] {
         match self.start {
-            Start::Request { uri, .. } => self.span(uri),
+            Start::Request { uri, .. } => self.part(uri),
             Start::Response { .. } => b"",
         }
     }
@@ -193,7 +201,7 @@ impl Message {
     pub fn reason(&self) -> &[u8] {
         match self.start {
             Start::Request { .. } => b"",
-            Start::Response { reason, .. } => self.span(reason),
+            Start::Response { reason, .. } => self.part(reason),
         }
     }
 
@@ -208,12 +216,12 @@ impl Message {
 
     /// The first line of that name: its whole value.
     pub fn header(&self, name: HeaderName) -> Option<&[u8]> {
-        self.lines.iter().find(|l| l.name == name).map(|l| self.span(l.value))
+        self.lines.iter().find(|l| l.name == name).map(|l| self.part(l.value))
     }
 
     /// Every line of that name, in order.
     pub fn headers(&self, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.lines.iter().filter(move |l| l.name == name).map(|l| self.span(l.value))
+        self.lines.iter().filter(move |l| l.name == name).map(|l| self.part(l.value))
     }
 
     /// Every value of a header whose values are comma-separated, over all its lines (RFC 3261 §7.3.1).
@@ -228,7 +236,7 @@ impl Message {
 
     /// Every line as (name as written, value).
     pub fn all_headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.lines.iter().map(|l| (&self.bytes[l.start as usize..][..l.name_len as usize], self.span(l.value)))
+        self.lines.iter().map(|l| (&self.bytes[l.start as usize..][..l.name_len as usize], self.part(l.value)))
     }
 
     /// Whether a comma-separated token header (Require, Supported, …) holds `token`, in any case.
@@ -243,26 +251,26 @@ impl Message {
 
     /// The topmost Via value.
     pub fn via(&self) -> Option<Via<'_>> {
-        Via::parse(self.span(self.essentials.via)).ok()
+        Via::parse(self.part(self.essentials.via)).ok()
     }
 
     /// The topmost Via value as text.
     pub fn via_text(&self) -> &[u8] {
-        self.span(self.essentials.via)
+        self.part(self.essentials.via)
     }
 
     /// `branch` of the topmost Via; empty where absent.
     pub fn branch(&self) -> &[u8] {
-        self.span(self.essentials.branch)
+        self.part(self.essentials.branch)
     }
 
     /// host[:port] of the topmost Via.
     pub fn sent_by(&self) -> &[u8] {
-        self.span(self.essentials.sent_by)
+        self.part(self.essentials.sent_by)
     }
 
     pub fn call_id(&self) -> &[u8] {
-        self.span(self.essentials.call_id)
+        self.part(self.essentials.call_id)
     }
 
     pub fn cseq(&self) -> u32 {
@@ -271,25 +279,25 @@ impl Message {
 
     /// The method named in CSeq.
     pub fn cseq_method(&self) -> &[u8] {
-        self.span(self.essentials.cseq_method)
+        self.part(self.essentials.cseq_method)
     }
 
     pub fn from(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.span(self.essentials.from)).ok()
+        NameAddr::parse(self.part(self.essentials.from)).ok()
     }
 
     pub fn to(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.span(self.essentials.to)).ok()
+        NameAddr::parse(self.part(self.essentials.to)).ok()
     }
 
     /// Empty where absent.
     pub fn from_tag(&self) -> &[u8] {
-        self.span(self.essentials.from_tag)
+        self.part(self.essentials.from_tag)
     }
 
     /// Empty where absent: the request is outside a dialog.
     pub fn to_tag(&self) -> &[u8] {
-        self.span(self.essentials.to_tag)
+        self.part(self.essentials.to_tag)
     }
 
     /// Where `part`, a slice that an accessor of this message gave, lies in [`Message::bytes`].
@@ -300,35 +308,39 @@ impl Message {
 
     /// The whole lines of a header, terminators included, as positions.
     pub(crate) fn line_spans(&self, name: HeaderName) -> impl Iterator<Item = Span> {
-        self.lines.iter().enumerate().filter(move |(_, l)| l.name == name).map(|(i, l)| (l.start, self.line_end(i)))
+        self.lines
+            .iter()
+            .enumerate()
+            .filter(move |(_, l)| l.name == name)
+            .map(|(i, l)| (l.start.into(), self.line_end(i)))
     }
 
     /// Like `line_spans`, by a name as text.
     pub(crate) fn line_spans_by_text(&self, name: &str) -> impl Iterator<Item = Span> {
         let wanted =
             move |l: &Line| self.bytes[l.start as usize..][..l.name_len as usize].eq_ignore_ascii_case(name.as_bytes());
-        self.lines.iter().enumerate().filter(move |(_, l)| wanted(l)).map(|(i, l)| (l.start, self.line_end(i)))
+        self.lines.iter().enumerate().filter(move |(_, l)| wanted(l)).map(|(i, l)| (l.start.into(), self.line_end(i)))
     }
 
     pub(crate) fn uri_span(&self) -> Option<Span> {
         match self.start {
-            Start::Request { uri, .. } => Some(uri),
+            Start::Request { uri, .. } => Some(wide(uri)),
             Start::Response { .. } => None,
         }
     }
 
     pub(crate) fn via_span(&self) -> Span {
-        self.essentials.via
+        wide(self.essentials.via)
     }
 
     /// Where the headers begin.
     pub(crate) fn head_start(&self) -> u32 {
-        self.lines.first().map_or(self.head_end, |l| l.start)
+        self.lines.first().map_or(self.head_end, |l| l.start).into()
     }
 
     /// Where the empty line begins.
     pub(crate) fn head_end(&self) -> u32 {
-        self.head_end
+        self.head_end.into()
     }
 
     pub(crate) fn body_span(&self) -> Span {
@@ -336,11 +348,15 @@ impl Message {
     }
 
     fn line_end(&self, line: usize) -> u32 {
-        self.lines.get(line + 1).map_or(self.head_end, |next| next.start)
+        self.lines.get(line + 1).map_or(self.head_end, |next| next.start).into()
     }
 
     fn span(&self, span: Span) -> &[u8] {
         &self.bytes[span.0 as usize..span.1 as usize]
+    }
+
+    fn part(&self, part: Short) -> &[u8] {
+        &self.bytes[part.0.into()..part.1.into()]
     }
 
     fn note_body(&mut self, limits: &Limits) {
@@ -381,8 +397,8 @@ impl Message {
             }
         };
         for line in &self.lines {
-            let value = self.span(line.value);
-            let at = |part: &[u8]| self.span_of(part).unwrap_or_default();
+            let value = self.part(line.value);
+            let at = |part: &[u8]| self.span_of(part).map(|s| (s.0 as u16, s.1 as u16)).unwrap_or_default();
             let which = match line.name {
                 HeaderName::Via => 0,
                 HeaderName::From => 1,
@@ -404,6 +420,10 @@ impl Message {
                     match Via::parse(first) {
                         Ok(via) => {
                             found.branch = via.branch().map(at).unwrap_or_default();
+                            // The bare cookie names no transaction (RFC 4475 §3.2.1).
+                            if via.branch().is_some_and(|b| b.eq_ignore_ascii_case(b"z9hG4bK")) {
+                                fail(malformed(HeaderName::Via, "a branch behind the magic cookie"));
+                            }
                             found.sent_by = at(via.sent_by);
                         }
                         Err(error) => fail(error),
@@ -419,7 +439,7 @@ impl Message {
                         }
                         Err(_) => {
                             fail(malformed(line.name, "an address"));
-                            Span::default()
+                            Short::default()
                         }
                     };
                     if which == 1 {
@@ -430,7 +450,7 @@ impl Message {
                 }
                 3 => {
                     found.call_id = line.value;
-                    if value.is_empty() || value.iter().any(|b| text::is_lws(*b)) {
+                    if value.is_empty() || memchr::memchr2(b' ', b'\t', value).is_some() {
                         fail(malformed(HeaderName::CallId, "one word"));
                     }
                 }
@@ -464,11 +484,16 @@ fn malformed(header: HeaderName, expected: &'static str) -> ParseError {
     ParseError::Malformed { header, expected }
 }
 
-fn trimmed_span(bytes: &[u8], from: usize, to: usize) -> Span {
+fn wide(part: Short) -> Span {
+    (part.0.into(), part.1.into())
+}
+
+/// A part of the header section without surrounding white space.
+fn trimmed(bytes: &[u8], from: usize, to: usize) -> Short {
     let value = &bytes[from..to];
     let lead = value.iter().take_while(|b| text::is_lws(**b)).count();
-    let value = trim(value);
-    ((from + lead) as u32, (from + lead + value.len()) as u32)
+    let value = trim(&value[lead..]);
+    ((from + lead) as u16, (from + lead + value.len()) as u16)
 }
 
 fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
@@ -484,7 +509,7 @@ fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
         return None;
     }
     let name_len = u8::try_from(name.len()).ok()?;
-    Some(Line { name: known, name_len, start: at as u32, value: trimmed_span(bytes, at + colon + 1, end) })
+    Some(Line { name: known, name_len, start: at as u16, value: trimmed(bytes, at + colon + 1, end) })
 }
 
 fn parse_start(
@@ -497,6 +522,10 @@ fn parse_start(
         return Err(ParseError::TooLarge { what: "message", len: bytes.len(), max: limits.message });
     }
     let newline = at + memchr(b'\n', &bytes[at..]).ok_or(ParseError::Incomplete)?;
+    let max = limits.head.min(MAX_HEAD);
+    if newline > max {
+        return Err(ParseError::TooLarge { what: "start line", len: newline - at, max });
+    }
     let line = &bytes[at..newline];
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() >= 8 && line[..4].eq_ignore_ascii_case(b"SIP/") {
@@ -513,7 +542,7 @@ fn parse_start(
             return Err(ParseError::StartLine("a status code from 100 to 699"));
         }
         let end = at + line.len();
-        let reason = ((end - code.len() + digits + 1).min(end) as u32, end as u32);
+        let reason = ((end - code.len() + digits + 1).min(end) as u16, end as u16);
         return Ok((Start::Response { status: status as u16, reason }, newline + 1));
     }
 
@@ -542,11 +571,12 @@ fn parse_start(
     if uri.len() > limits.uri {
         fault.get_or_insert(ParseError::TooLarge { what: "Request-URI", len: uri.len(), max: limits.uri });
     }
-    if uri.is_empty() || uri.iter().any(|b| b.is_ascii_whitespace() || matches!(b, b'<' | b'>')) {
+    if uri.is_empty() || memchr::memchr3(b' ', b'<', b'>', uri).is_some() {
         fault.get_or_insert(ParseError::StartLine("one URI without white space or angle brackets"));
     }
-    let uri = ((at + space + 1) as u32, (at + version) as u32);
-    Ok((Start::Request { method: Method::of(method), method_len: method.len() as u32, uri }, newline + 1))
+    let name = (at as u16, (at + space) as u16);
+    let uri = ((at + space + 1) as u16, (at + version) as u16);
+    Ok((Start::Request { method: Method::of(method), name, uri }, newline + 1))
 }
 
 #[cfg(test)]
@@ -585,6 +615,10 @@ mod tests {
             ("CSeq too large", "CSeq: 7", "CSeq: 2147483648", 400),
             ("two From", "To:", "From: <sip:x@y>\nTo:", 400),
             ("bad header name", "X-Odd", "X(Odd", 400),
+            ("bare cookie", "z9hG4bKx", "z9hG4bK", 400),
+            ("blanks in To", "To: <sip:", "To: < sip:", 400),
+            ("Request-URI without brackets", "OPTIONS sip:a@example.com", "OPTIONS sip:2001:db8::1", 400),
+            ("Request-URI with headers", "sip:a@example.com SIP", "sip:a@example.com?Route=%3Csip:x%3E SIP", 400),
         ] {
             let m = parse(&OPTIONS.replace(from, to)).unwrap();
             assert_eq!(m.check().map_err(|e| e.status()), Err(status), "{name}");

@@ -226,7 +226,8 @@ impl HeaderName {
                         0 => return HeaderName::Other,
                         i => {
                             let (name, text) = NAMES[i as usize - 1];
-                            if text.len() == token.len() && text.as_bytes().eq_ignore_ascii_case(token) {
+                            // Nearly all are spelt as the documents do.
+                            if text.as_bytes() == token || text.as_bytes().eq_ignore_ascii_case(token) {
                                 return name;
                             }
                         }

@@ -1,14 +1,71 @@
 //! Small scanners shared by the header and URI parsers. They work on raw bytes, where a folded line still holds its
 //! CRLF, which counts as white space (RFC 3261 §7.3.1).
 
+const TOKEN: u8 = 1;
+const LWS: u8 = 2;
+const HOST: u8 = 4;
+/// What may not stand in a URI: blanks, controls, what is not ASCII, quotes and angle brackets.
+const NOT_URI: u8 = 8;
+/// What a URI is cut at, and `%`.
+const URI_MARK: u8 = 16;
+/// What a parameter is cut at.
+const PARAM_MARK: u8 = 32;
+
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        if b.is_ascii_alphanumeric() {
+            table[i] |= TOKEN | HOST;
+        }
+        if !b.is_ascii_graphic() {
+            table[i] |= NOT_URI;
+        }
+        i += 1;
+    }
+    let classes: [(u8, &[u8]); 6] = [
+        (TOKEN, b"-.!%*_+`'~"),
+        (LWS, b" \t\r\n"),
+        (HOST, b"-._"),
+        (NOT_URI, b"<>\""),
+        (URI_MARK, b"@;?%"),
+        (PARAM_MARK, b";&=\"<"),
+    ];
+    let mut c = 0;
+    while c < classes.len() {
+        let (class, bytes) = classes[c];
+        let mut i = 0;
+        while i < bytes.len() {
+            table[bytes[i] as usize] |= class;
+            i += 1;
+        }
+        c += 1;
+    }
+    table
+};
+
 /// White space inside a header value, the CRLF of a folded line included.
 pub(crate) fn is_lws(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+    CLASS[b as usize] & LWS != 0
 }
 
 /// A `token` character (RFC 3261 §25.1).
 pub(crate) fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&b)
+    CLASS[b as usize] & TOKEN != 0
+}
+
+/// A character of a host name; `_` is not in the grammar and is met all the same.
+pub(crate) fn is_host(b: u8) -> bool {
+    CLASS[b as usize] & HOST != 0
+}
+
+/// `Some(false)` for what may not stand in a URI, `Some(true)` for `@ ; ? %`, `None` for the rest.
+pub(crate) fn uri_mark(b: u8) -> Option<bool> {
+    match CLASS[b as usize] & (NOT_URI | URI_MARK) {
+        0 => None,
+        class => Some(class == URI_MARK),
+    }
 }
 
 pub(crate) fn is_token_str(s: &[u8]) -> bool {
@@ -38,20 +95,28 @@ pub(crate) fn decimal(s: &[u8]) -> Option<u64> {
 }
 
 /// Position of the first `wanted` byte that is outside quoted strings and angle brackets.
-pub(crate) fn find_outside(s: &[u8], wanted: impl Fn(u8) -> bool) -> Option<usize> {
-    let (mut quoted, mut bracketed, mut i) = (false, false, 0);
-    while i < s.len() {
-        match s[i] {
-            b'\\' if quoted => i += 1,
-            b'"' if !bracketed => quoted = !quoted,
-            b'<' if !quoted && !wanted(b'<') => bracketed = true,
-            b'>' if !quoted => bracketed = false,
-            b if !quoted && !bracketed && wanted(b) => return Some(i),
-            _ => {}
-        }
-        i += 1;
+pub(crate) fn find_outside(s: &[u8], wanted: u8) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let hit = at + memchr::memchr3(wanted, b'"', b'<', &s[at..])?;
+        at = match s[hit] {
+            b if b == wanted => return Some(hit),
+            b'"' => quoted_end(s, hit)?,
+            _ => hit + memchr::memchr(b'>', &s[hit..])? + 1,
+        };
     }
-    None
+}
+
+/// The position behind the quoted string that begins at `open`; `None` where it is not closed.
+pub(crate) fn quoted_end(s: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        let hit = at + memchr::memchr2(b'"', b'\\', s.get(at..)?)?;
+        if s[hit] == b'"' {
+            return Some(hit + 1);
+        }
+        at = hit + 2;
+    }
 }
 
 /// The elements of a comma-separated header value, trimmed; commas in quotes and angle brackets do not count.
@@ -66,7 +131,7 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
                     rest = None;
                     s
                 }
-                Some(_) => match find_outside(s, |b| b == b',') {
+                Some(_) => match find_outside(s, b',') {
                     None => {
                         rest = None;
                         s
@@ -90,27 +155,39 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub fn params(s: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
     let mut rest = s;
     std::iter::from_fn(move || {
-        loop {
-            if rest.is_empty() {
-                return None;
+        while !rest.is_empty() {
+            let (name, value, tail) = cut_param(rest, separator);
+            rest = tail.unwrap_or(&[]);
+            if !name.is_empty() || value.is_some() {
+                return Some((name, value));
             }
-            let end = if memchr::memchr2(b'"', b'<', rest).is_none() {
-                memchr::memchr(separator, rest)
-            } else {
-                find_outside(rest, |b| b == separator)
-            }
-            .unwrap_or(rest.len());
-            let one = trim(&rest[..end]);
-            rest = rest.get(end + 1..).unwrap_or(&[]);
-            if one.is_empty() {
-                continue;
-            }
-            return Some(match memchr::memchr(b'=', one) {
-                Some(eq) => (trim(&one[..eq]), Some(trim(&one[eq + 1..]))),
-                None => (one, None),
-            });
         }
+        None
     })
+}
+
+/// The first parameter of `s`, and what follows its separator.
+pub(crate) fn cut_param(s: &[u8], separator: u8) -> (&[u8], Option<&[u8]>, Option<&[u8]>) {
+    let (mut equals, mut at) = (None, 0);
+    let end = loop {
+        let Some(b) = s.get(at) else { break s.len() };
+        at = match *b {
+            b if CLASS[b as usize] & PARAM_MARK == 0 => at + 1,
+            b if b == separator => break at,
+            b'=' => {
+                equals.get_or_insert(at);
+                at + 1
+            }
+            b'"' => quoted_end(s, at).unwrap_or(s.len()),
+            b'<' => memchr::memchr(b'>', &s[at..]).map_or(s.len(), |n| at + n + 1),
+            _ => at + 1,
+        };
+    };
+    let tail = s.get(end + 1..);
+    match equals {
+        Some(equals) => (trim(&s[..equals]), Some(trim(&s[equals + 1..end])), tail),
+        None => (trim(&s[..end]), None, tail),
+    }
 }
 
 /// The value of parameter `name` (any case): `None` where absent, empty for a flag.

@@ -41,11 +41,22 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, ParseError> {
         let wrong = ParseError::Uri;
-        let text = std::str::from_utf8(uri).ok().filter(|t| t.is_ascii()).ok_or(wrong("ASCII characters"))?;
-        if text.bytes().any(|b| b.is_ascii_control() || matches!(b, b' ' | b'<' | b'>' | b'"')) {
-            return Err(wrong("no blanks, quotes or angle brackets"));
+        let colon = memchr::memchr(b':', uri).ok_or(wrong("a scheme"))?;
+        // The user part may hold `;` and `?` (§25.1); the last `@` ends it, as one in the headers is escaped.
+        let (mut at, mut tail, mut escaped) = (None, None, false);
+        for (i, b) in uri.iter().enumerate() {
+            match text::uri_mark(*b) {
+                None => {}
+                Some(false) => return Err(wrong("ASCII characters without blanks, quotes and angle brackets")),
+                Some(true) => match b {
+                    b'@' => (at, tail) = (Some(i), None),
+                    b'%' => escaped = true,
+                    _ => tail = tail.or(Some(i)),
+                },
+            }
         }
-        let (scheme, rest) = text.split_once(':').ok_or(wrong("a scheme"))?;
+        let text = std::str::from_utf8(uri).map_err(|_| wrong("ASCII characters"))?;
+        let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
         let is = |name: &str| scheme.eq_ignore_ascii_case(name);
         let scheme = match () {
             () if is("sip") => Scheme::Sip,
@@ -72,32 +83,31 @@ impl<'a> Uri<'a> {
             Scheme::Urn | Scheme::Other => return Ok(bare),
         }
 
-        // The user part may hold `;` and `?` (§25.1), so the `@` is found first.
-        let (userinfo, rest) = match rest.rfind('@') {
-            // An `@` that stands in the headers is escaped there, so the last one ends the user part.
-            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-            None => (None, rest),
-        };
-        let (user, password) = match userinfo {
-            None => ("", None),
-            Some(info) => match info.split_once(':') {
-                Some((user, password)) => (user, Some(password)),
-                None => (info, None),
-            },
-        };
-        if userinfo.is_some() && (user.is_empty() || user.contains('@') || !escapes_are_whole(user)) {
-            return Err(wrong("a user part"));
-        }
-        let host_end = rest.find([';', '?']).unwrap_or(rest.len());
-        let (host, port) = split_host_port(&rest.as_bytes()[..host_end]).ok_or(wrong("a host"))?;
-        let host = std::str::from_utf8(host).unwrap_or_default();
-        let (params, headers) = match rest[host_end..].split_once('?') {
-            Some((params, headers)) => (params, headers),
-            None => (&rest[host_end..], ""),
-        };
-        if !escapes_are_whole(params) || !escapes_are_whole(headers) {
+        if escaped && !escapes_are_whole(text) {
             return Err(wrong("two hexadecimal digits after %"));
         }
+        let (user, password) = match at {
+            None => ("", None),
+            Some(at) => {
+                let info = text.get(colon + 1..at).ok_or(wrong("a user part"))?;
+                let (user, password) = match memchr::memchr(b':', info.as_bytes()) {
+                    Some(end) => (&info[..end], Some(&info[end + 1..])),
+                    None => (info, None),
+                };
+                if user.is_empty() || info.contains('@') {
+                    return Err(wrong("a user part"));
+                }
+                (user, password)
+            }
+        };
+        let host_at = at.map_or(colon, |at| at) + 1;
+        let host_end = tail.unwrap_or(text.len());
+        let (host, port) = split_host_port(&uri[host_at..host_end]).ok_or(wrong("a host"))?;
+        let host = std::str::from_utf8(host).unwrap_or_default();
+        let (params, headers) = match memchr::memchr(b'?', &uri[host_end..]) {
+            Some(mark) => (&text[host_end..host_end + mark], &text[host_end + mark + 1..]),
+            None => (&text[host_end..], ""),
+        };
         Ok(Uri { user, password, host, port, params, headers, ..bare })
     }
 

@@ -2,7 +2,7 @@
 //! P-Asserted-Identity and others (RFC 3261 §20, RFC 8217).
 
 use crate::error::ParseError;
-use crate::text::{self, find_outside, is_lws, is_token, trim};
+use crate::text::{self, is_lws, is_token, quoted_end, trim};
 use crate::uri::Uri;
 
 /// One address value. The URI is not looked into; [`NameAddr::uri`] may be of any scheme.
@@ -20,35 +20,43 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a [u8]) -> Result<NameAddr<'a>, ParseError> {
         let value = trim(value);
-        match find_outside(value, |b| b == b'<') {
-            Some(open) => {
-                let display = trim(&value[..open]);
-                let fine = match display {
-                    [b'"', .., b'"'] => find_outside(display, |b| b != b'"').is_none() && display.len() >= 2,
-                    _ => display.iter().all(|b| is_token(*b) || is_lws(*b)),
-                };
-                if !fine {
+        let open = match memchr::memchr2(b'<', b'"', value) {
+            Some(0) if value[0] == b'"' => {
+                let end = quoted_end(value, 0).ok_or(ParseError::Uri("a closing quote"))?;
+                let blanks = value[end..].iter().take_while(|b| is_lws(**b)).count();
+                Some(end + blanks)
+            }
+            Some(hit) if value[hit] == b'<' => {
+                if !value[..hit].iter().all(|b| is_token(*b) || is_lws(*b)) {
                     return Err(ParseError::Uri("a display name of tokens or one quoted string"));
                 }
-                let close = open + memchr::memchr(b'>', &value[open..]).ok_or(ParseError::Uri("a closing >"))?;
-                let params = trim(&value[close + 1..]);
-                if !matches!(params.first(), None | Some(b';')) {
-                    return Err(ParseError::Uri("parameters after the address"));
-                }
-                Ok(NameAddr { display, uri: &value[open + 1..close], params, bracketed: true })
+                Some(hit)
             }
-            None => {
-                if memchr::memchr(b'"', value.split(|b| *b == b';').next().unwrap_or(b"")).is_some() {
-                    return Err(ParseError::Uri("an address after the display name"));
-                }
-                let end = memchr::memchr2(b';', b'?', value).unwrap_or(value.len());
-                let uri = trim(&value[..end]);
-                if value.get(end) == Some(&b'?') || uri.iter().any(|b| is_lws(*b) || *b == b',') {
-                    return Err(ParseError::Uri("angle brackets around a URI with , or ? or blanks"));
-                }
-                Ok(NameAddr { display: b"", uri, params: &value[end..], bracketed: false })
-            }
+            // A quote further on is in a parameter.
+            _ => None,
+        };
+        let Some(open) = open else { return NameAddr::bare(value) };
+        if value.get(open) != Some(&b'<') {
+            return Err(ParseError::Uri("an address after the display name"));
         }
+        let close = open + memchr::memchr(b'>', &value[open..]).ok_or(ParseError::Uri("a closing >"))?;
+        let (uri, params) = (&value[open + 1..close], trim(&value[close + 1..]));
+        if uri.first().is_some_and(|b| is_lws(*b)) || uri.last().is_some_and(|b| is_lws(*b)) {
+            return Err(ParseError::Uri("no blanks beside the angle brackets"));
+        }
+        if !matches!(params.first(), None | Some(b';')) {
+            return Err(ParseError::Uri("parameters after the address"));
+        }
+        Ok(NameAddr { display: trim(&value[..open]), uri, params, bracketed: true })
+    }
+
+    fn bare(value: &'a [u8]) -> Result<NameAddr<'a>, ParseError> {
+        let end = memchr::memchr2(b';', b'?', value).unwrap_or(value.len());
+        let uri = trim(&value[..end]);
+        if value.get(end) == Some(&b'?') || uri.iter().any(|b| is_lws(*b) || matches!(b, b',' | b'"')) {
+            return Err(ParseError::Uri("angle brackets around a URI with , or ? or blanks"));
+        }
+        Ok(NameAddr { display: b"", uri, params: &value[end..], bracketed: false })
     }
 
     /// A header parameter: `None` where absent, empty for a flag.
@@ -80,6 +88,8 @@ mod tests {
             ("<sip:a@b", None),
             ("sip:a@b?x=1", None),
             ("\"Mr\" sip:a@b", None),
+            ("< sip:a@b>", None),
+            ("sip:a@b;i=\"<urn:x>\";q=1", Some(("", "sip:a@b", ";i=\"<urn:x>\";q=1"))),
         ] {
             let s = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();
             let got = NameAddr::parse(value.as_bytes()).ok().map(|a| (s(a.display), s(a.uri), s(a.params)));

@@ -1,8 +1,10 @@
 //! `Via` (RFC 3261 §20.42, RFC 3581, RFC 7118 §5.2).
 
+use std::net::Ipv6Addr;
+
 use crate::error::ParseError;
 use crate::name::HeaderName;
-use crate::text::{self, decimal, is_lws, is_token_str, trim};
+use crate::text::{self, decimal, is_host, is_lws, is_token_str, trim};
 use crate::transport::Transport;
 
 /// One Via value.
@@ -17,29 +19,47 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Parameters with their leading `;`.
     pub params: &'a [u8],
+    branch: &'a [u8],
 }
 
 impl<'a> Via<'a> {
     pub fn parse(value: &'a [u8]) -> Result<Via<'a>, ParseError> {
         let wrong = |expected| ParseError::Malformed { header: HeaderName::Via, expected };
-        let params_at = memchr::memchr(b';', value).unwrap_or(value.len());
-        let (head, params) = value.split_at(params_at);
-        // SIP / 2.0 / UDP host: white space may stand around each slash (torture test `intmeth`'s cousin, §7.3.1).
-        let (name, rest) = head.split_at(memchr::memchr(b'/', head).ok_or(wrong("SIP/2.0/transport"))?);
-        let rest = &rest[1..];
-        let (version, rest) = rest.split_at(memchr::memchr(b'/', rest).ok_or(wrong("SIP/2.0/transport"))?);
-        let rest = trim(&rest[1..]);
-        if !trim(name).eq_ignore_ascii_case(b"SIP") || trim(version) != b"2.0" {
-            return Err(wrong("SIP/2.0"));
-        }
-        let space = rest.iter().position(|b| is_lws(*b)).ok_or(wrong("a transport and a host"))?;
-        let transport_text = &rest[..space];
-        let sent_by = trim(&rest[space..]);
+        // White space may stand around each slash (RFC 3261 §25.1, SLASH).
+        let rest = match value.get(..8) {
+            Some(start) if start.eq_ignore_ascii_case(b"SIP/2.0/") => &value[8..],
+            _ => {
+                let mut parts = value.splitn(3, |b| *b == b'/');
+                let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                if !trim(name).eq_ignore_ascii_case(b"SIP") || trim(version) != b"2.0" {
+                    return Err(wrong("SIP/2.0"));
+                }
+                parts.next().ok_or(wrong("SIP/2.0/transport"))?
+            }
+        };
+        let rest = trim(rest);
+        let (head, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
+        let space = head.iter().position(|b| is_lws(*b)).ok_or(wrong("a transport and a host"))?;
+        let transport_text = &head[..space];
+        let sent_by = trim(&head[space..]);
         if !is_token_str(transport_text) || sent_by.is_empty() {
             return Err(wrong("a transport and a host"));
         }
         let (host, port) = split_host_port(sent_by).ok_or(wrong("host or host:port"))?;
-        Ok(Via { transport_text, sent_by, host, port, params })
+        let mut branch: &[u8] = b"";
+        let mut left = params.get(1..);
+        while let Some(s) = left {
+            let (name, value, tail) = text::cut_param(s, b';');
+            // One stray semicolon at the end does no harm.
+            if name.is_empty() && (tail.is_some() || value.is_some()) {
+                return Err(wrong("a parameter"));
+            }
+            if name.eq_ignore_ascii_case(b"branch") && branch.is_empty() {
+                branch = value.unwrap_or_default();
+            }
+            left = tail;
+        }
+        Ok(Via { transport_text, sent_by, host, port, params, branch })
     }
 
     pub fn transport(&self) -> Option<Transport> {
@@ -51,7 +71,7 @@ impl<'a> Via<'a> {
     }
 
     pub fn branch(&self) -> Option<&'a [u8]> {
-        self.param("branch").filter(|b| !b.is_empty())
+        Some(self.branch).filter(|b| !b.is_empty())
     }
 }
 
@@ -64,10 +84,11 @@ pub(crate) fn split_host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
     };
     let host = trim(host);
     let fine = match host {
-        [b'[', inner @ .., b']'] => inner.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'%')),
-        _ => host.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')),
+        // The parser of addresses also refuses the third colon that RFC 3261 let through (RFC 5954 §4.1).
+        [b'[', inner @ .., b']'] => std::str::from_utf8(inner).is_ok_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+        _ => !host.is_empty() && host.iter().all(|b| is_host(*b)),
     };
-    if host.is_empty() || !fine {
+    if !fine {
         return None;
     }
     let port = match trim(rest) {
@@ -89,6 +110,9 @@ mod tests {
             ("SIP / 2.0 / tcp  192.0.2.1 : 99 ;x", Some(("tcp", "192.0.2.1", Some(99), None))),
             ("SIP/2.0/TLS [2001:db8::1]:5061;branch=b", Some(("TLS", "[2001:db8::1]", Some(5061), Some("b")))),
             ("SIP/2.0/WS t1.invalid;branch=q", Some(("WS", "t1.invalid", None, Some("q")))),
+            ("SIP/2.0/UDP h;branch=b;", Some(("UDP", "h", None, Some("b")))),
+            ("SIP/2.0/UDP h;;branch=b", None),
+            ("SIP/2.0/UDP [2001:db8:::192.0.2.1]", None),
             ("SIP/2.0/UDP", None),
             ("SIP/3.0/UDP h", None),
             ("SIP/2.0/UDP h:99999", None),
