@@ -1,5 +1,7 @@
 //! What a message costs: indexed (what every layer needs), and with what a proxy or registrar reads of it.
 
+#![allow(clippy::unwrap_used, reason = "a bench may stop")]
+
 use std::hint::black_box;
 
 use bytes::Bytes;

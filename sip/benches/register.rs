@@ -1,5 +1,7 @@
 //! What a REGISTER costs: the decision on a mere refresh, and with its 200.
 
+#![allow(clippy::unwrap_used, reason = "a bench may stop")]
+
 use std::hint::black_box;
 
 use bytes::Bytes;
