@@ -2,13 +2,14 @@
 
 use crate::StoreError;
 
-/// H(user:realm:password) for each algorithm that is offered (RFC 7616 §3.4.2, RFC 8760). As good as the password
-/// for its realm, so it is never printed.
+/// H(user:realm:password) for each algorithm and each spelling of the user that clients have, in an encoding of the
+/// caller's (RFC 7616 §3.4.2, RFC 8760). As good as the password for its realm, so it is never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Secrets {
-    pub md5: [u8; 16],
-    pub sha256: [u8; 32],
-    pub sha512_256: [u8; 32],
+pub struct Secrets(pub [u8; Secrets::LEN]);
+
+impl Secrets {
+    /// Three spellings with 16, 32 and 32 bytes each.
+    pub const LEN: usize = 240;
 }
 
 impl std::fmt::Debug for Secrets {

@@ -126,9 +126,7 @@ impl<'a> Take<'a> {
 /// The secrets, then what may grow.
 pub(crate) fn put_account(account: &Account) -> Vec<u8> {
     let mut out = vec![VERSION, u8::from(account.disabled)];
-    out.extend_from_slice(&account.secrets.md5);
-    out.extend_from_slice(&account.secrets.sha256);
-    out.extend_from_slice(&account.secrets.sha512_256);
+    out.extend_from_slice(&account.secrets.0);
     out.num(account.created);
     out.text(&account.display_name);
     out.num(account.tel.len() as u64);
@@ -143,7 +141,7 @@ pub(crate) fn take_account(aor: &str, bytes: &[u8]) -> Result<Account, StoreErro
     }
     let mut take = Take::new(bytes, "account")?;
     let disabled = take.byte()? != 0;
-    let secrets = Secrets { md5: secret(&mut take)?, sha256: secret(&mut take)?, sha512_256: secret(&mut take)? };
+    let secrets = Secrets(secret(&mut take)?);
     let (created, display_name) = (take.num()?, take.text()?);
     let tel = (0..take.num()?).map(|_| take.text()).collect::<Result<_, _>>()?;
     Ok(Account { aor: aor.into(), secrets, tel, display_name, created, disabled })

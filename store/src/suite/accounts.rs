@@ -4,7 +4,7 @@ fn account(user: &str, tel: &[&str]) -> Account {
     let byte = user.len() as u8;
     Account {
         aor: format!("{user}@example.com").into(),
-        secrets: Secrets { md5: [byte; 16], sha256: [byte + 1; 32], sha512_256: [byte + 2; 32] },
+        secrets: Secrets([byte; Secrets::LEN]),
         tel: tel.iter().map(|tel| (*tel).into()).collect(),
         display_name: format!("{user} Ünser").into(),
         created: 1_700_000_000,
@@ -51,7 +51,7 @@ pub(super) async fn updates_move_numbers(stores: &Stores) {
     assert!(matches!(accounts.update(account("bob", &["+3"])).await, Err(AccountError::TelTaken { .. })));
     assert_eq!(accounts.aor_of("+2").await.unwrap().as_deref(), Some("bob@example.com"));
 
-    let secrets = Secrets { md5: [9; 16], sha256: [9; 32], sha512_256: [9; 32] };
+    let secrets = Secrets([9; Secrets::LEN]);
     accounts.set_secrets("bob@example.com", secrets).await.unwrap();
     assert_eq!(accounts.account("bob@example.com").await.unwrap().map(|bob| bob.secrets), Some(secrets));
     assert!(matches!(accounts.set_secrets("nobody@example.com", secrets).await, Err(AccountError::NotFound)));
