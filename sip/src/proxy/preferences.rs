@@ -62,7 +62,7 @@ impl<'m> Preferences<'m> {
     pub fn of(request: &'m Message) -> Preferences<'m> {
         let params = |name| {
             let after_star = |value: &'m [u8]| {
-                let at = text::find_outside(value, |b| b == b';').unwrap_or(value.len());
+                let at = text::find_outside(value, b';').unwrap_or(value.len());
                 &value[at..]
             };
             request.values(name).take(MAX_PREDICATES).map(after_star)
