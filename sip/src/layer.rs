@@ -4,6 +4,7 @@
 //! [`Layer::poll_transmit`] and [`Layer::poll_event`]. Transactions are named by keys that are never used again: a key
 //! of one that has ended is harmless.
 
+mod flows;
 mod matching;
 mod slab;
 mod wheel;
@@ -23,6 +24,7 @@ use crate::transaction::{
     ack_for, cancel_for, reread,
 };
 use crate::transport::{Flow, Transport};
+use flows::Flows;
 use matching::{Name, Namer};
 use slab::Slab;
 use wheel::Wheel;
@@ -161,6 +163,12 @@ enum Machine {
     NonInviteClient(NonInviteClient),
 }
 
+impl Machine {
+    fn is_client(&self) -> bool {
+        matches!(self, Machine::InviteClient(_) | Machine::NonInviteClient(_))
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     machine: Machine,
@@ -180,6 +188,8 @@ pub struct Layer {
     /// Slots by name.
     table: HashTable<u32>,
     wheel: Wheel,
+    /// Client transactions by connection.
+    flows: Flows,
     outbox: VecDeque<Transmit>,
     events: VecDeque<Event>,
     counts: Counts,
@@ -196,6 +206,7 @@ impl Layer {
             entries: Slab::new(),
             table: HashTable::new(),
             wheel: Wheel::new(now),
+            flows: Flows::new(seeds),
             outbox: VecDeque::new(),
             events: VecDeque::new(),
             counts: Counts::default(),
@@ -232,14 +243,14 @@ impl Layer {
         } else {
             Machine::NonInviteServer(NonInviteServer::new(now, message.bytes().clone(), reliable))
         };
-        let Ok(key) = self.insert(Entry { machine, name, dest: flow.into(), user: 0, silent: false }) else {
-            return Input::Full;
-        };
+        let entry = Entry { machine, name, dest: flow.into(), user: 0, silent: false };
         if method == Method::Cancel {
-            let invite = self.namer.server(message, Some(Method::Invite));
-            let invite = self.find(invite).map(|slot| ServerKey(self.entries.key_of(slot)));
-            return Input::Cancel { cancel: ServerKey(key), invite };
+            let invite = self.find(self.namer.server(message, Some(Method::Invite)));
+            let invite = invite.map(|slot| ServerKey(self.entries.key_of(slot)));
+            let cancel = if invite.is_some() { Ok(self.insert_over_limit(entry)) } else { self.insert(entry) };
+            return cancel.map_or(Input::Full, |cancel| Input::Cancel { cancel: ServerKey(cancel), invite });
         }
+        let Ok(key) = self.insert(entry) else { return Input::Full };
         Input::NewRequest(ServerKey(key))
     }
 
@@ -356,16 +367,10 @@ impl Layer {
 
     /// A connection closed: every client transaction that waits for an answer on it has failed.
     pub fn flow_closed(&mut self, flow: &Flow) {
-        if !flow.is_connection() {
-            return;
-        }
-        let on_flow = |entry: &Entry| match entry.dest {
-            Dest::Flow(other) => other.connection == flow.connection,
-            Dest::Address { transport, address } => (transport, address) == (flow.transport, flow.remote),
-        };
-        let hit: Vec<u32> = self.entries.iter().filter(|(_, entry)| on_flow(entry)).map(|(slot, _)| slot).collect();
-        for slot in hit {
-            self.fail_client(slot);
+        if flow.is_connection() {
+            for slot in self.flows.on(flow) {
+                self.fail_client(slot);
+            }
         }
     }
 
@@ -526,21 +531,28 @@ impl Layer {
         let name = self.namer.client(invite.branch(), b"CANCEL");
         let reliable = dest.transport().is_reliable();
         let machine = Machine::NonInviteClient(NonInviteClient::new(now, timers, bytes, reliable));
-        // Over the limit it goes unsent, and the INVITE ends 64·T1 later all the same.
-        let _ = self.insert(Entry { machine, name, dest, user: 0, silent: true });
+        self.insert_over_limit(Entry { machine, name, dest, user: 0, silent: true });
     }
 
     fn insert(&mut self, entry: Entry) -> Result<u64, Full> {
         if self.entries.len() >= self.config.limit {
             return Err(Full);
         }
+        Ok(self.insert_over_limit(entry))
+    }
+
+    /// For the CANCEL of an INVITE that is here, of which there is at most one.
+    fn insert_over_limit(&mut self, entry: Entry) -> u64 {
         *self.count(&entry.machine) += 1;
-        let name = entry.name;
+        let (name, dest, client) = (entry.name, entry.dest, entry.machine.is_client());
         let (slot, key) = self.entries.insert(entry);
+        if client {
+            self.flows.add(slot, &dest);
+        }
         let entries = &self.entries;
         self.table.insert_unique(name.hash(), slot, |slot| entries.get(*slot).map_or(0, |entry| entry.name.hash()));
         self.settle(slot);
-        Ok(key)
+        key
     }
 
     fn find(&self, name: Name) -> Option<u32> {
@@ -594,6 +606,9 @@ impl Layer {
         self.wheel.set(slot, None);
         if let Ok(found) = self.table.find_entry(entry.name.hash(), |other| *other == slot) {
             found.remove();
+        }
+        if entry.machine.is_client() {
+            self.flows.remove(slot, &entry.dest);
         }
         *self.count(&entry.machine) -= 1;
     }

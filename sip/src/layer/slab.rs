@@ -65,10 +65,6 @@ impl<T> Slab<T> {
         self.blocks.get_mut(slot as usize / BLOCK)?.get_mut(slot as usize % BLOCK)?.value.as_mut()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.blocks.iter().flatten().enumerate().filter_map(|(i, slot)| Some((i as u32, slot.value.as_ref()?)))
-    }
-
     fn at_mut(&mut self, slot: u32) -> &mut Slot<T> {
         &mut self.blocks[slot as usize / BLOCK][slot as usize % BLOCK]
     }

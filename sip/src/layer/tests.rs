@@ -237,6 +237,51 @@ fn transport_errors_end_clients_and_not_servers() {
 }
 
 #[test]
+fn a_closed_connection_fails_what_waits_on_it_and_nothing_else() {
+    let (t0, mut layer) = shard();
+    let (address, other) = ("192.0.2.1:5060".parse().unwrap(), "192.0.2.2:5060".parse().unwrap());
+    let mut number = 0;
+    let mut begin = |layer: &mut Layer, dest: Dest| {
+        number += 1;
+        let message = request("MESSAGE", &format!("z9hG4bK{number}"));
+        layer.request(t0, dest, message.bytes().clone(), message.branch(), b"MESSAGE", number).unwrap();
+        message
+    };
+    let on_flow: Vec<_> = (0..4).map(|_| begin(&mut layer, dest(Transport::Tcp))).collect();
+    begin(&mut layer, Dest::Address { transport: Transport::Tcp, address });
+    begin(&mut layer, Dest::Address { transport: Transport::Tcp, address: other });
+    begin(&mut layer, Dest::Flow(Flow { connection: 8, ..flow(Transport::Tcp) }));
+    begin(&mut layer, dest(Transport::Udp));
+    for answered in [&on_flow[1], &on_flow[3]] {
+        layer.handle_message(t0, flow(Transport::Tcp), &response(answered, 200));
+    }
+    layer.flow_closed(&flow(Transport::Tcp));
+    layer.flow_closed(&flow(Transport::Tcp));
+    let mut failed: Vec<u64> = events(&mut layer)
+        .into_iter()
+        .map(|event| match event {
+            Event::ClientFailed { user, .. } => user,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    failed.sort_unstable();
+    assert_eq!(failed, [1, 3, 5]);
+    run(&mut layer, t0, 40_000);
+    assert!(layer.is_empty() && layer.flows.is_empty());
+}
+
+#[test]
+fn a_cancel_finds_room_where_its_invite_did() {
+    let t0 = epoch();
+    let mut layer = Layer::new(t0, Config { limit: 1, ..Config::default() }, [1, 2, 3, 4]);
+    open(&mut layer, t0, Transport::Udp, &request("INVITE", "z9hG4bK1"));
+    let cancel = |branch| request("CANCEL", branch);
+    assert_eq!(layer.handle_message(t0, flow(Transport::Udp), &cancel("z9hG4bK2")), Input::Full);
+    let taken = layer.handle_message(t0, flow(Transport::Udp), &cancel("z9hG4bK1"));
+    assert!(matches!(taken, Input::Cancel { invite: Some(_), .. }));
+}
+
+#[test]
 fn the_table_has_a_limit() {
     let t0 = epoch();
     let mut layer = Layer::new(t0, Config { limit: 1, ..Config::default() }, [1, 2, 3, 4]);
