@@ -1,1 +1,24 @@
 //! Black-box conformance suites and load generators; uses none of the server crates.
+//!
+//! [`run`] sends raw text to a target and judges what comes back, rule by rule; [`list`] names the rules;
+//! Its own parser is `rsip`, so that a fault of the server's parser cannot hide itself. Traffic goes to the
+//! target's address only.
+
+mod case;
+mod digest;
+mod html;
+mod link;
+mod message;
+mod report;
+mod runner;
+mod suite;
+mod target;
+mod tls;
+mod ua;
+mod vectors;
+mod ws;
+
+pub use case::Level;
+pub use report::{Report, Status, Tested};
+pub use runner::{Listed, list, run};
+pub use target::{Account, Options, Proto, Target, TargetError};

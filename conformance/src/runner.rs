@@ -1,0 +1,118 @@
+//! Runs the cases, many at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::case::{Case, Ctx, Level, Shared, Stop};
+use crate::report::{Report, Status, Tested};
+use crate::suite;
+use crate::target::{Options, TargetError};
+
+/// No case takes longer; one that hangs has failed.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Cases under way at once.
+const AT_ONCE: usize = 24;
+
+/// A rule that can be tested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub suite: &'static str,
+    pub name: String,
+    pub section: String,
+    pub level: Level,
+    pub rule: String,
+}
+
+/// Every case, in order of suite and section.
+pub fn list() -> Vec<Listed> {
+    let listed = |case: Case| Listed {
+        suite: case.suite,
+        name: case.name,
+        section: case.section,
+        level: case.level,
+        rule: case.rule,
+    };
+    suite::all().into_iter().map(listed).collect()
+}
+
+/// Runs the chosen suites against the target and reports on every case in the order of [`list`].
+pub async fn run(options: Options) -> Result<Report, TargetError> {
+    let cases = suite::all();
+    if let Some(unknown) = options.suites.iter().find(|name| !cases.iter().any(|case| case.suite == **name)) {
+        return Err(TargetError::Suite(unknown.clone()));
+    }
+    let started = Instant::now();
+    let (keep, target) = (options.keep_transcripts, options.target.clone());
+    let wanted = |case: &Case| {
+        (options.suites.is_empty() || options.suites.iter().any(|s| s == case.suite))
+            && case.name.contains(&options.filter)
+    };
+    let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
+    let shared = Arc::new(Shared::new(options));
+    let gate = Arc::new(Semaphore::new(AT_ONCE));
+    let mut running = JoinSet::new();
+    for (at, case) in cases.into_iter().enumerate() {
+        let (shared, gate) = (shared.clone(), gate.clone());
+        running.spawn(async move {
+            let _permit = gate.acquire_owned().await;
+            (at, judge(case, &shared, keep).await)
+        });
+    }
+    let mut tested = Vec::new();
+    while let Some(done) = running.join_next().await {
+        // A case that panicked is this crate's own fault; the rest of the report is still worth having.
+        if let Ok(done) = done {
+            tested.push(done);
+        }
+    }
+    tested.sort_by_key(|(at, _)| *at);
+    clear_up(&shared).await;
+    let cases = tested.into_iter().map(|(_, tested)| tested).collect();
+    Ok(Report { target: format!("{}/{}", target.addr, target.proto.name()), took: started.elapsed(), cases })
+}
+
+async fn judge(case: Case, shared: &Arc<Shared>, keep: bool) -> Tested {
+    let started = Instant::now();
+    let ctx = Ctx::new(shared);
+    let verdict = match tokio::time::timeout(LIMIT, (case.run)(ctx.clone())).await {
+        Ok(Ok(())) if !ctx.log.faults().is_empty() => {
+            Err(Stop::Fail(format!("the target sent what is malformed: {}", ctx.log.faults().join("; "))))
+        }
+        Ok(verdict) => verdict,
+        Err(_) => Err(Stop::Fail(format!("not finished within {} s", LIMIT.as_secs()))),
+    };
+    let warnings = std::mem::take(&mut *ctx.warnings.lock().expect("no holder panics"));
+    let (status, why) = match (verdict, case.level) {
+        (Ok(()), _) if warnings.is_empty() => (Status::Passed, String::new()),
+        (Ok(()), _) => (Status::Warned, warnings.join("; ")),
+        (Err(Stop::Skip(why)), _) => (Status::Skipped, why),
+        (Err(Stop::Fail(why)), Level::Must) => (Status::Failed, why),
+        (Err(Stop::Fail(why)), Level::Should) => (Status::Warned, why),
+    };
+    let transcript = ctx.log.take();
+    let shown = keep || matches!(status, Status::Failed | Status::Warned);
+    Tested {
+        suite: case.suite,
+        name: case.name,
+        section: case.section,
+        level: case.level,
+        rule: case.rule,
+        status,
+        why,
+        took: started.elapsed(),
+        transcript: if shown { transcript } else { String::new() },
+    }
+}
+
+/// Leaves no binding behind.
+async fn clear_up(shared: &Arc<Shared>) {
+    let ctx = Ctx::new(shared);
+    for account in &shared.options.accounts {
+        if let Ok(mut ua) = ctx.ua(account).await {
+            let _ = ua.clear().await;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The suites, one file each. A case's section is of the document its suite is named after.
+
+mod digest;
+mod events;
+mod forking;
+mod habits;
+mod message;
+mod outbound;
+mod pair;
+mod proxy;
+mod registrar;
+mod torture;
+mod transaction;
+mod transport;
+mod uas;
+mod websocket;
+
+use crate::case::Case;
+
+/// Every case in order of report.
+pub(crate) fn all() -> Vec<Case> {
+    [
+        torture::rfc4475(),
+        torture::rfc5118(),
+        registrar::cases(),
+        uas::cases(),
+        proxy::cases(),
+        forking::cases(),
+        transaction::cases(),
+        transport::cases(),
+        outbound::cases(),
+        message::cases(),
+        digest::cases(),
+        events::cases(),
+        websocket::cases(),
+        habits::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_rules_are_one_line() {
+        let mut seen = HashSet::new();
+        for case in super::all() {
+            assert!(seen.insert((case.suite, case.name.clone())), "{} {} twice", case.suite, case.name);
+            assert!(!case.rule.is_empty() && case.rule.len() < 200 && !case.rule.contains('\n'), "{}", case.name);
+        }
+    }
+}
