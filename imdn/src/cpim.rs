@@ -63,6 +63,10 @@ impl<'a> Cpim<'a> {
                 break line.0;
             }
             let at = lines.at - line.0.len();
+            if headers.is_empty() && matches!(line.0[0], b' ' | b'\t') {
+                // A continuation of nothing.
+                return Err(ParseError::Line { at });
+            }
             let header = Header::parse(Cow::Borrowed(line.0)).ok_or(ParseError::Line { at })?;
             if is_content_header(&header) {
                 mime.push(header);
@@ -215,7 +219,7 @@ impl<'a> Cpim<'a> {
             || self.content_header("Content-Disposition").is_some_and(|value| is_type(value, "notification"))
     }
 
-    /// Puts our address on top of the intermediaries through which receipts go back (RFC 5438 §8.3).
+    /// Puts our address on top of the intermediaries through which receipts go back (RFC 5438 §8).
     pub fn add_record_route(&mut self, uri: &str) {
         let (prefix, declared) = self.imdn_prefix();
         let top = self.resolved().position(|(namespace, name, _)| {
@@ -234,7 +238,7 @@ impl<'a> Cpim<'a> {
         }
     }
 
-    /// Takes the top intermediary off a receipt, once it is us, and returns whether there was one (RFC 5438 §8.4).
+    /// Takes the top intermediary off a receipt, once it is us, and returns whether there was one (RFC 5438 §8).
     pub fn pop_route(&mut self) -> bool {
         let top = self
             .resolved()

@@ -116,9 +116,14 @@ impl Notification {
 }
 
 fn element(out: &mut String, name: &str, text: &str) {
-    // What XML 1.0 cannot say at all is left out; a carriage return would be read back as a line feed.
-    let text: String = text.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n')).collect();
-    out.push_str(&format!("  <{name}>{}</{name}>\r\n", escape(text.as_str())));
+    let text: String = text.chars().filter(|c| is_allowed(*c)).collect();
+    // Written plainly, a carriage return would be read back as a line feed.
+    out.push_str(&format!("  <{name}>{}</{name}>\r\n", escape(text.as_str()).replace('\r', "&#13;")));
+}
+
+/// XML 1.0 §2.2: what a document can say at all.
+fn is_allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r') || !matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// Character references and the five entities of XML itself.
@@ -213,6 +218,9 @@ impl Reading {
     }
 
     fn text(&mut self, text: &str) -> Result<(), XmlError> {
+        if !text.chars().all(is_allowed) {
+            return Err(XmlError::Malformed);
+        }
         match self.path.last() {
             Some(Place::Field(_)) => self.text.push_str(text),
             Some(_) => {}
@@ -346,6 +354,7 @@ mod tests {
             ("document type", bomb, XmlError::DocumentType),
             ("entity", document(&format!("<message-id>&a;</message-id>{status}")), XmlError::DocumentType),
             ("control reference", document(&format!("<message-id>&#0;</message-id>{status}")), XmlError::Malformed),
+            ("control character", document(&format!("<message-id>M\0</message-id>{status}")), XmlError::Malformed),
             ("not closed", format!("<imdn>{id}{status}"), XmlError::Malformed),
             ("crossed", "<imdn><a></imdn></a>".into(), XmlError::Malformed),
             ("two roots", format!("<imdn>{id}{status}</imdn><imdn/>"), XmlError::Malformed),

@@ -39,7 +39,7 @@ impl<'a> Receipt<'a> {
         Self { status: Status::Failed, ..Self::delivered(from, to, message_id, sent) }
     }
 
-    /// The message waits for the recipient to come back; only intermediaries say so (RFC 5438 §8.2).
+    /// The message waits for the recipient to come back; only intermediaries say so (RFC 5438 §8.1).
     pub fn stored(from: &'a str, to: &'a str, message_id: &'a str, sent: &'a str) -> Self {
         let (disposition, status) = (Disposition::Processing, Status::Stored);
         Self { disposition, status, ..Self::delivered(from, to, message_id, sent) }

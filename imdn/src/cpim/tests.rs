@@ -114,6 +114,7 @@ fn refused() {
         ("only content", "Content-Type: text/plain\r\n\r\nhi", ParseError::Empty),
         ("no colon", "From: <sip:a@b>\r\nnonsense\r\n\r\n", ParseError::Line { at: 17 }),
         ("name with a space", "Fr om: <sip:a@b>\r\n\r\n", ParseError::Line { at: 0 }),
+        ("continuation of nothing", " From: <sip:a@b>\r\n\r\n", ParseError::Line { at: 0 }),
         ("broken content header", "A: b\r\n\r\nContent-Type: a/b\r\nnonsense\r\n\r\n", ParseError::Line { at: 27 }),
         ("headers", "A: b\r\nA: b\r\nA: b\r\nA: b\r\nA: b\r\n", ParseError::TooManyHeaders { max: 2 }),
         (
