@@ -146,41 +146,34 @@ impl<'a> Fields<'a> {
         }
         let raw = parameter.raw;
         let text = |name| parameter.text().ok_or(ParseError::Value(name));
-        let is = |name: &str| parameter.name.eq_ignore_ascii_case(name.as_bytes());
-        if is("username") {
-            once(&mut self.username, "username", text("username")?)
-        } else if is("username*") {
-            let name = extended(raw).ok_or(ParseError::Value("username*"))?;
-            once(&mut self.username_ext, "username*", name)
-        } else if is("realm") {
-            once(&mut self.realm, "realm", text("realm")?)
-        } else if is("nonce") {
-            once(&mut self.nonce, "nonce", raw)
-        } else if is("uri") {
-            once(&mut self.uri, "uri", raw)
-        } else if is("response") {
-            once(&mut self.response, "response", raw)
-        } else if is("cnonce") {
-            once(&mut self.cnonce, "cnonce", raw)
-        } else if is("nc") {
-            let right = (1..=8).contains(&raw.len()) && raw.iter().all(u8::is_ascii_hexdigit);
-            if right { once(&mut self.nc, "nc", raw) } else { Err(ParseError::Value("nc")) }
-        } else if is("opaque") {
-            once(&mut self.opaque, "opaque", raw)
-        } else if is("qop") {
-            if raw.is_empty() {
-                return Ok(());
+        // Names have no case; the longest that is known has ten letters.
+        let mut lower = [0; 10];
+        let Some(name) = lower.get_mut(..parameter.name.len()) else { return Ok(()) };
+        for (to, from) in name.iter_mut().zip(parameter.name) {
+            *to = from.to_ascii_lowercase();
+        }
+        match &*name {
+            b"username" => once(&mut self.username, "username", text("username")?),
+            b"username*" => {
+                once(&mut self.username_ext, "username*", extended(raw).ok_or(ParseError::Value("username*"))?)
             }
-            once(&mut self.qop, "qop", Qop::parse(raw).ok_or(ParseError::Value("qop"))?)
-        } else if is("algorithm") {
-            once(&mut self.algorithm, "algorithm", Algorithm::parse(raw).ok_or(ParseError::Algorithm)?)
-        } else if is("auts") {
-            once(&mut self.auts, "auts", raw)
-        } else if is("userhash") {
-            once(&mut self.userhash, "userhash", raw.eq_ignore_ascii_case(b"true"))
-        } else {
+            b"realm" => once(&mut self.realm, "realm", text("realm")?),
+            b"nonce" => once(&mut self.nonce, "nonce", raw),
+            b"uri" => once(&mut self.uri, "uri", raw),
+            b"response" => once(&mut self.response, "response", raw),
+            b"cnonce" => once(&mut self.cnonce, "cnonce", raw),
+            b"nc" if (1..=8).contains(&raw.len()) && raw.iter().all(u8::is_ascii_hexdigit) => {
+                once(&mut self.nc, "nc", raw)
+            }
+            b"nc" => Err(ParseError::Value("nc")),
+            b"opaque" => once(&mut self.opaque, "opaque", raw),
+            b"qop" if raw.is_empty() => Ok(()),
+            b"qop" => once(&mut self.qop, "qop", Qop::parse(raw).ok_or(ParseError::Value("qop"))?),
+            b"algorithm" => once(&mut self.algorithm, "algorithm", Algorithm::parse(raw).ok_or(ParseError::Algorithm)?),
+            b"auts" => once(&mut self.auts, "auts", raw),
+            b"userhash" => once(&mut self.userhash, "userhash", raw.eq_ignore_ascii_case(b"true")),
             // Unknown parameters are ignored (RFC 7616 §3.3).
-            Ok(())
+            _ => Ok(()),
         }
     }
 

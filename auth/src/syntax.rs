@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// One parameter. `raw` is the value without its quotes, escapes kept: digests hash that form (RFC 7616 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parameter<'a> {
@@ -79,7 +81,7 @@ fn parameter(text: &[u8]) -> Option<(Parameter<'_>, &[u8])> {
         }
         return Some((Parameter { name, raw, escaped }, rest));
     }
-    let end = value.iter().position(|c| *c == b',').unwrap_or(value.len());
+    let end = memchr(b',', value).unwrap_or(value.len());
     Some((Parameter { name, raw: trim(&value[..end]), escaped: false }, &value[end..]))
 }
 
@@ -88,14 +90,12 @@ fn quoted(text: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     let mut escaped = false;
     let mut at = 0;
     loop {
-        match text.get(at)? {
-            b'"' => return Some((&text[..at], escaped, &text[at + 1..])),
-            b'\\' => {
-                escaped = true;
-                at += 2;
-            }
-            _ => at += 1,
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some((&text[..at], escaped, &text[at + 1..]));
         }
+        escaped = true;
+        at += 2;
     }
 }
 
@@ -122,11 +122,15 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
 pub(crate) fn push_quoted(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    for c in value.chars().filter(|c| !c.is_control()) {
-        if matches!(c, '"' | '\\') {
-            out.push('\\');
+    if value.bytes().all(|c| matches!(c, b' '..=b'~') && !matches!(c, b'"' | b'\\')) {
+        out.push_str(value);
+    } else {
+        for c in value.chars().filter(|c| !c.is_control()) {
+            if matches!(c, '"' | '\\') {
+                out.push('\\');
+            }
+            out.push(c);
         }
-        out.push(c);
     }
     out.push('"');
 }
