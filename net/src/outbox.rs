@@ -77,7 +77,16 @@ impl Target {
     pub fn new(transport: Transport, addr: SocketAddr) -> Target {
         Target { transport, addr, server_name: None, listener: None }
     }
+
+    /// Whether a request of `length` bytes may not go to this target by UDP but has to try TCP, with its Via changed,
+    /// and come back to UDP only if the TCP connection is refused (RFC 3261 §18.1.1; the path MTU is not known).
+    pub fn needs_tcp(&self, length: usize) -> bool {
+        self.transport == Transport::Udp && length > UDP_REQUEST
+    }
 }
+
+/// The largest request for a path whose MTU is not known (RFC 3261 §18.1.1).
+const UDP_REQUEST: usize = 1300;
 
 /// Why a message did not get out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -107,4 +116,19 @@ pub enum SendError {
     Unsupported,
     #[error("could not send: {0}")]
     Io(std::io::ErrorKind),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_requests_leave_udp() {
+        let addr = "192.0.2.1:5060".parse().unwrap();
+        for (transport, length, expected) in
+            [(Transport::Udp, 1300, false), (Transport::Udp, 1301, true), (Transport::Tcp, 9000, false)]
+        {
+            assert_eq!(Target::new(transport, addr).needs_tcp(length), expected);
+        }
+    }
 }
