@@ -56,18 +56,16 @@ pub fn route<'m>(request: &'m Message, local: &Local, listener: u16) -> Routed<'
         destination: Destination::Elsewhere,
         in_dialog: !request.to_tag().is_empty(),
     };
-    let has_routes = request.header(HeaderName::Route).is_some();
     let mut uri = Uri::parse(request.uri()).ok();
-    let mut values = request.values(HeaderName::Route).count_if(has_routes);
 
     // A strict router puts our Record-Route value, known by its lr, into the Request-URI.
-    if values > 0
-        && let Some(ours) = uri.filter(|u| u.param("lr").is_some() && local.is_our_uri(u))
+    let mut values = usize::MAX;
+    if let Some(ours) = uri.filter(|u| u.param("lr").is_some() && local.is_our_uri(u))
         && let Some(last) = request.values(HeaderName::Route).last().and_then(route_uri)
     {
         routed.note_token(&ours);
         routed.remove_last_route = true;
-        values -= 1;
+        values = request.values(HeaderName::Route).count() - 1;
         uri = Uri::parse(last.as_bytes()).ok();
         routed.request_uri = Cow::Borrowed(last);
     }
@@ -111,15 +109,6 @@ impl<'m> Routed<'m> {
         }
     }
 }
-
-/// Counts only where there is something, so that the common request without Route pays nothing.
-trait CountIf: Iterator + Sized {
-    fn count_if(self, wanted: bool) -> usize {
-        if wanted { self.count() } else { 0 }
-    }
-}
-
-impl<I: Iterator> CountIf for I {}
 
 /// The URI of a Route value, `None` where it is malformed.
 pub(super) fn route_uri(value: &[u8]) -> Option<&str> {

@@ -9,7 +9,7 @@ use crate::header::Via;
 use crate::message::Message;
 use crate::name::{HeaderName, Method};
 use crate::reply::{Reply, reason_phrase};
-use crate::uri::{Scheme, Uri};
+use crate::uri::Uri;
 
 /// What the checks need to know of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,16 +76,16 @@ impl Reject {
 /// Only what a proxy needs must be well-formed; anything else is passed on as it is.
 pub fn validate(request: &Message, policy: &ProxyPolicy, local: &Local) -> Result<(), Reject> {
     request.check().map_err(|error| Reject::new(error.status()).because(&error.to_string()))?;
-    let uri = match Uri::parse(request.uri()) {
-        Ok(uri) if uri.scheme == Scheme::Other => return Err(Reject::new(416)),
-        Ok(uri) => uri,
-        Err(error) => return Err(Reject::new(400).because(&error.to_string())),
-    };
+    // The check has read the Request-URI as a whole; only its scheme is left to judge.
+    if !understands(request.uri()) {
+        return Err(Reject::new(416));
+    }
     if let Some(value) = request.header(HeaderName::MaxForwards) {
         match crate::text::decimal(value) {
             Some(0) => {
                 let answered_here = matches!(request.method(), Method::Options | Method::Register);
-                if !(answered_here && local.is_our_uri(&uri)) {
+                let is_us = || Uri::parse(request.uri()).is_ok_and(|uri| local.is_our_uri(&uri));
+                if !(answered_here && is_us()) {
                     return Err(Reject::new(483));
                 }
             }
@@ -120,12 +120,21 @@ pub fn validate(request: &Message, policy: &ProxyPolicy, local: &Local) -> Resul
     Ok(())
 }
 
+/// Whether the scheme is one that a request can be routed by.
+fn understands(uri: &[u8]) -> bool {
+    let scheme = &uri[..memchr::memchr(b':', uri).unwrap_or(0)];
+    ["sip", "sips", "tel", "urn"].iter().any(|known| scheme.eq_ignore_ascii_case(known.as_bytes()))
+}
+
 /// Whether we have forwarded this very request before and nothing that routes it has changed since; Via values of
 /// others, however odd, are passed over.
 fn has_looped(request: &Message, local: &Local) -> bool {
     let mut hash = None;
     request.values(HeaderName::Via).any(|value| {
         // Most Via values are a client's and hold no loop part; only the rest are parsed.
+        if memchr::memchr(b'~', value).is_none() {
+            return false;
+        }
         let Ok(via) = Via::parse(value) else { return false };
         let Some(theirs) = via.branch().and_then(BranchParts::parse).and_then(|b| b.loop_part) else { return false };
         let ours = std::str::from_utf8(via.host).is_ok_and(|host| local.is_us(host, via.port));
