@@ -1,6 +1,6 @@
 //! Black-box conformance suites and load generators; uses none of the server crates.
 //!
-//! [`run`] sends raw text to a target and judges what comes back, rule by rule; [`list`] names the rules;
+//! [`run`] sends raw text to a target and judges what comes back, rule by rule; [`list`] names the rules; [`load`] measures.
 //! Its own parser is `rsip`, so that a fault of the server's parser cannot hide itself. Traffic goes to the
 //! target's address only.
 
@@ -8,6 +8,7 @@ mod case;
 mod digest;
 mod html;
 mod link;
+pub mod load;
 mod message;
 mod report;
 mod runner;
