@@ -12,9 +12,11 @@ mod openapi;
 pub mod public;
 pub mod serve;
 mod trace;
+mod transport;
 mod websocket;
 
 pub use error::NodeError;
 pub use node::*;
-pub use serve::{Door, Io, Limits, OpenDoor, Peer, Server};
+pub use serve::{Door, Limits, OpenDoor, Peer, Server};
+pub use transport::NetDoor;
 pub use websocket::{Protocol, Upgrade, WebSockets};

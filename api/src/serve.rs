@@ -3,24 +3,21 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use chappe_net::HttpIo;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
 /// Headers of a request.
@@ -63,18 +60,12 @@ pub struct Peer {
     pub listener: usize,
 }
 
-/// The stream of a connection.
-pub enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// What stands between a socket and HTTP.
 #[async_trait]
 pub trait Door: Send + Sync + 'static {
     /// Makes an accepted connection ready: admission, PROXY header, TLS, each within its time. Gives the stream and the
     /// peer's address; `None` closes it.
-    async fn prepare(&self, listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(Io, SocketAddr)>;
+    async fn prepare(&self, listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(HttpIo, SocketAddr)>;
 }
 
 /// Nothing between: plain HTTP for everybody.
@@ -82,8 +73,8 @@ pub struct OpenDoor;
 
 #[async_trait]
 impl Door for OpenDoor {
-    async fn prepare(&self, _listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(Io, SocketAddr)> {
-        Some((Io::Plain(tcp), peer))
+    async fn prepare(&self, _listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(HttpIo, SocketAddr)> {
+        Some((HttpIo::Plain(tcp), peer))
     }
 }
 
@@ -224,7 +215,7 @@ async fn serve(
     if !seat.occupy(remote.ip()) {
         return;
     }
-    let peer = Peer { remote, local, secure: matches!(io, Io::Tls(_)), listener };
+    let peer = Peer { remote, local, secure: matches!(io, HttpIo::Tls(_)), listener };
     let limits = &seat.shared.limits;
     let router = seat.shared.router.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -252,38 +243,6 @@ async fn serve(
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, "HTTP connection ended");
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }
 

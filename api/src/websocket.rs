@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use chappe_net::HttpIo;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 
 use crate::error::problem;
-use crate::serve::{Io, Peer};
+use crate::serve::Peer;
 
 /// Who takes over the connection once it is a WebSocket.
 pub trait WebSockets: Send + Sync + 'static {
@@ -21,7 +22,7 @@ pub trait WebSockets: Send + Sync + 'static {
     fn serves(&self, protocol: Protocol) -> bool;
 
     /// Takes `io`; the 101 is already on its way. `read` are bytes that came behind the request. Must not block.
-    fn adopt(&self, upgrade: Upgrade, io: Io, read: Bytes);
+    fn adopt(&self, upgrade: Upgrade, io: HttpIo, read: Bytes);
 }
 
 /// Sub-protocols that are known here.
@@ -87,7 +88,7 @@ pub(crate) async fn enter(State(entry): State<Arc<Entry>>, mut request: Request)
     let sockets = entry.sockets.clone();
     // Ends with the connection: hyper resolves or fails the upgrade when the 101 is written or the peer goes.
     tokio::spawn(async move {
-        match ready.await.map(|upgraded| upgraded.downcast::<TokioIo<Io>>()) {
+        match ready.await.map(|upgraded| upgraded.downcast::<TokioIo<HttpIo>>()) {
             Ok(Ok(parts)) => sockets.adopt(upgrade, parts.io.into_inner(), parts.read_buf),
             Ok(Err(_)) => tracing::error!("a connection of an unknown kind became a WebSocket"),
             Err(error) => tracing::debug!(%error, "a WebSocket went before it was one"),
@@ -181,7 +182,7 @@ mod tests {
             protocol == Protocol::Sip
         }
 
-        fn adopt(&self, _upgrade: Upgrade, _io: Io, _read: Bytes) {}
+        fn adopt(&self, _upgrade: Upgrade, _io: HttpIo, _read: Bytes) {}
     }
 
     #[test]

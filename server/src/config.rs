@@ -79,6 +79,10 @@ impl Config {
                 reader.reject(have, format!("`{have}` is set and `{lack}` is not"), format!("set `{lack}` too"));
             }
         }
+        if self.tls.client_auth != ClientAuth::Off && self.tls.client_ca.is_none() {
+            let help = "set `tls.client_ca`".to_owned();
+            reader.reject("tls.client_auth", "certificates of clients cannot be verified without authorities", help);
+        }
         for (index, extra) in self.tls.extra.iter().enumerate() {
             if extra.certificate.is_none() || extra.key.is_none() {
                 let key = format!("tls.extra[{index}]");
@@ -94,6 +98,41 @@ impl Config {
             let help = r#"expected "sqlite:", "sqlite:PATH", "postgres://…" or "memory:""#.to_owned();
             reader.reject("store.url", "`store.url` names no store that is known", help);
         }
+    }
+
+    /// The store's URL with its password.
+    pub fn store_url(&self) -> String {
+        let url = &self.store.url;
+        let Some(password) = &self.store.password else { return url.clone() };
+        let Some((scheme, rest)) = url.split_once("://") else { return url.clone() };
+        let escaped: String = password
+            .expose()
+            .bytes()
+            .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).into() } else { format!("%{byte:02X}") })
+            .collect();
+        match rest.split_once('@') {
+            Some((user, host)) => format!("{scheme}://{user}:{escaped}@{host}"),
+            None => format!("{scheme}://chappe:{escaped}@{rest}"),
+        }
+    }
+
+    /// The store's URL as it may be shown: without a password.
+    pub fn store_name(&self) -> String {
+        let url = &self.store.url;
+        match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once('@')?))) {
+            Some((scheme, (login, host))) => {
+                let user = login.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}@{host}")
+            }
+            None => url.clone(),
+        }
+    }
+
+    /// The file of the embedded store; `None` where the store is no file.
+    pub fn database(&self) -> Option<PathBuf> {
+        let file = self.store.url.strip_prefix("sqlite:")?;
+        let file = file.strip_prefix("//").unwrap_or(file);
+        Some(self.data_dir.join(if file.is_empty() { "chappe.db" } else { file }))
     }
 
     /// Whether `domain` is ours, in any case.

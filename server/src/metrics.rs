@@ -189,7 +189,7 @@ pub trait Label: Copy + 'static {
     fn index(self) -> usize;
 }
 
-/// One metric for each value of a label. Values that never occurred are left out.
+/// One metric for each value of a label; all are there from the start, so that a first increase is seen as one.
 #[derive(Debug)]
 pub struct By<L, M> {
     metrics: Box<[M]>,

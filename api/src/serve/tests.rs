@@ -7,14 +7,14 @@ use super::*;
 use crate::public::{Public, router};
 use crate::websocket::{Protocol, Upgrade, WebSockets};
 
-struct Taken(mpsc::SyncSender<(Upgrade, Io, Bytes)>);
+struct Taken(mpsc::SyncSender<(Upgrade, HttpIo, Bytes)>);
 
 impl WebSockets for Taken {
     fn serves(&self, protocol: Protocol) -> bool {
         protocol == Protocol::Sip
     }
 
-    fn adopt(&self, upgrade: Upgrade, io: Io, read: Bytes) {
+    fn adopt(&self, upgrade: Upgrade, io: HttpIo, read: Bytes) {
         let _ = self.0.send((upgrade, io, read));
     }
 }
@@ -22,7 +22,7 @@ impl WebSockets for Taken {
 struct Running {
     server: Server,
     address: SocketAddr,
-    taken: mpsc::Receiver<(Upgrade, Io, Bytes)>,
+    taken: mpsc::Receiver<(Upgrade, HttpIo, Bytes)>,
 }
 
 async fn run(limits: Limits) -> Running {

@@ -243,8 +243,8 @@ section! {
 }
 
 choice! {
-    /// The oldest TLS that is spoken.
-    pub enum TlsVersion { V1_2 = "1.2", V1_3 = "1.3" }
+    /// Whether clients show a certificate.
+    pub enum ClientAuth { Off = "off", Optional = "optional", Required = "required" }
 }
 
 section! {
@@ -254,10 +254,15 @@ section! {
         pub certificate: Option<PathBuf> = None => Example(r#""/etc/chappe/cert.pem""#);
         /// Its private key in PEM.
         pub key: Option<PathBuf> = None => Example(r#""/etc/chappe/key.pem""#);
-        /// Authorities in PEM; a client that shows a certificate of theirs is a known peer, one without is still served.
+        /// Authorities in PEM for the certificates of clients.
         pub client_ca: Option<PathBuf> = None => Example(r#""/etc/chappe/peers.pem""#);
-        /// Oldest version: "1.2" or "1.3".
-        pub min_version: TlsVersion = TlsVersion::V1_2;
+        /// "off": no certificate is asked of clients. "optional": it is verified where the client has one. "required": a
+        /// handshake without one fails, on every TLS listener. The last two need `client_ca`.
+        pub client_auth: ClientAuth = ClientAuth::Off;
+        /// Authorities in PEM for servers that we connect to. By default those of the system.
+        pub authorities: Vec<PathBuf> = Vec::new();
+        /// Whether servers that we connect to are verified. Without it anybody on the way can read and change the traffic.
+        pub verify: bool = true;
         /// Time for a handshake.
         pub handshake_timeout: Duration = seconds(10) => seconds(1)..=minutes(2);
         /// More certificates, each chosen where a client asks for one of its names (SNI).
@@ -305,6 +310,8 @@ section! {
         pub user_rate: u32 = 50;
         /// Requests that one user may send at once above the rate.
         pub user_burst: u32 = 500 => 1..=10_000_000;
+        /// How long a stop waits for what is under way.
+        pub stop_wait: Duration = seconds(10) => seconds(0)..=minutes(10);
         pub ban: Table<Ban> = Table::default();
         pub overload: Table<Overload> = Table::default();
     }

@@ -254,3 +254,38 @@ fn the_example_shows_the_defaults() {
     assert_eq!((config.sip.timers.clone(), config.limits.clone()), Default::default());
     assert_eq!(config.tls.extra.len(), 1);
 }
+
+#[test]
+fn passwords_of_the_store_are_escaped_in_its_url_and_never_shown() {
+    for (url, password, whole, shown) in [
+        (
+            "postgres://chappe@db/chappe",
+            Some("p@ss:/"),
+            "postgres://chappe:p%40ss%3A%2F@db/chappe",
+            "postgres://chappe@db/chappe",
+        ),
+        ("postgres://db/chappe", Some("x"), "postgres://chappe:x@db/chappe", "postgres://db/chappe"),
+        ("postgres://u:secret@db/chappe", None, "postgres://u:secret@db/chappe", "postgres://u@db/chappe"),
+        ("sqlite:", None, "sqlite:", "sqlite:"),
+    ] {
+        let mut config = Config::default();
+        config.store.url = url.into();
+        config.store.password = password.map(Secret::new);
+        assert_eq!((config.store_url().as_str(), config.store_name().as_str()), (whole, shown));
+    }
+}
+
+#[test]
+fn the_embedded_store_is_a_file_of_the_data_directory() {
+    for (url, file) in [
+        ("sqlite:", Some("data/chappe.db")),
+        ("sqlite:other.db", Some("data/other.db")),
+        ("sqlite:///srv/c.db", Some("/srv/c.db")),
+        ("memory:", None),
+        ("postgres://db/x", None),
+    ] {
+        let mut config = Config { data_dir: "data".into(), ..Config::default() };
+        config.store.url = url.into();
+        assert_eq!(config.database().as_deref(), file.map(Path::new), "{url}");
+    }
+}

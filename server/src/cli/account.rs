@@ -1,0 +1,404 @@
+//! `chappe account`: through the running server, or on the store of one that is stopped.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use axum::http::Method;
+use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, Page};
+use clap::{Args, Subcommand};
+
+use super::output::{self, Table};
+use super::place::Door;
+use super::{FAILED, OK, Place, Usage};
+use crate::admin::segment;
+
+/// Accounts sent to the server at a time.
+const IMPORT_BATCH: usize = 10_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add an account
+    #[command(after_help = "Examples:\n  chappe account add alice@example.com\n  \
+                            chappe account add bob@example.com --password-file bob.txt --tel +15550001 --name \"Bob\"")]
+    Add {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        password: Password,
+        /// Number that reaches the account, +15550001; may be repeated
+        #[arg(long, value_name = "NUMBER")]
+        tel: Vec<String>,
+        /// Name to show
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List all accounts
+    #[command(after_help = "Examples:\n  chappe account list --json")]
+    List {
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Show one account
+    #[command(after_help = "Examples:\n  chappe account show alice@example.com")]
+    Show {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Set another password
+    #[command(after_help = "Examples:\n  chappe account passwd alice@example.com\n  \
+                            pass show alice | chappe account passwd alice@example.com --password-file -")]
+    Passwd {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Remove an account, its registrations and the messages that wait for it
+    #[command(after_help = "Examples:\n  chappe account remove alice@example.com")]
+    Remove {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Add accounts from a CSV file
+    #[command(
+        after_help = "Columns: USER@DOMAIN,password[,numbers separated by blanks[,name]]; a first line that begins \
+                            with \"user\" or \"aor\" and has no @ is a heading. Fields may be quoted. Accounts that \
+                            exist are left alone and named; the others are added.\n\n\
+                            Examples:\n  chappe account import users.csv"
+    )]
+    Import {
+        /// "-" reads standard input
+        #[arg(value_name = "FILE.csv")]
+        file: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print all that is known of an account as JSON; passwords are not known
+    #[command(after_help = "Examples:\n  chappe account export alice@example.com > alice.json")]
+    Export {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Password {
+    /// The password; others on this machine may see it. Without this and --password-file one is made and printed
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// File that holds the password; "-" reads standard input
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl Password {
+    /// The password, and whether it was made here.
+    fn get(self) -> anyhow::Result<(String, bool)> {
+        match (self.password, self.password_file) {
+            (Some(password), _) => Ok((password, false)),
+            (None, Some(file)) => Ok((read(&file)?.trim_end_matches(['\r', '\n']).to_owned(), false)),
+            (None, None) => Ok((crate::random::password(), true)),
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Add { aor, password, tel, name, options } => {
+            let (password, made) = password.get()?;
+            let new = NewAccount { aor, password: password.clone(), tel, display_name: name };
+            let added = options.place.door().await?.add(&new).await?;
+            report(&options, &added, made.then_some(password.as_str()), "added")
+        }
+        Command::Passwd { aor, password, options } => {
+            let (password, made) = password.get()?;
+            let change = AccountChange { password: Some(password.clone()), ..AccountChange::default() };
+            let changed = options.place.door().await?.change(&aor, change).await?;
+            report(&options, &changed, made.then_some(password.as_str()), "has a new password")
+        }
+        Command::List { options } => list(&options).await,
+        Command::Show { aor, options } => {
+            let account = options.place.door().await?.show(&aor).await?;
+            if options.json {
+                return output::json(&account).map(|()| OK);
+            }
+            print_account(&account);
+            Ok(OK)
+        }
+        Command::Remove { aor, options } => {
+            options.place.door().await?.remove(&aor).await?;
+            if !options.json {
+                println!("{aor} removed.");
+            }
+            Ok(OK)
+        }
+        Command::Import { file, options } => import(&file, &options).await,
+        Command::Export { aor, options } => {
+            output::json(&options.place.door().await?.show(&aor).await?)?;
+            Ok(OK)
+        }
+    }
+}
+
+fn report(options: &Options, account: &Account, password: Option<&str>, done: &str) -> anyhow::Result<u8> {
+    if options.json {
+        let mut value = serde_json::to_value(account)?;
+        if let Some(password) = password {
+            value["password"] = password.into();
+        }
+        return output::json(&value).map(|()| OK);
+    }
+    println!("{} {done}.", account.aor);
+    if let Some(password) = password {
+        println!("Password: {password}");
+    }
+    Ok(OK)
+}
+
+fn print_account(account: &Account) {
+    println!("{}{}", account.aor, if account.disabled { "  (disabled)" } else { "" });
+    if !account.display_name.is_empty() {
+        println!("  name     {}", account.display_name);
+    }
+    for tel in &account.tel {
+        println!("  number   {tel}");
+    }
+    println!("  created  {} UTC", output::date(account.created));
+}
+
+async fn list(options: &Options) -> anyhow::Result<u8> {
+    let door = options.place.door().await?;
+    let mut page = Page { after: None, limit: Page::MAX };
+    let mut accounts = Vec::new();
+    loop {
+        let List { items, next } = door.list(&page).await?;
+        accounts.extend(items);
+        match next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    if options.json {
+        return output::json(&accounts).map(|()| OK);
+    }
+    let mut table = Table::new(["user", "name", "numbers", "created", ""]);
+    for account in &accounts {
+        let disabled = if account.disabled { "disabled" } else { "" };
+        let created = output::date(account.created);
+        table.row([account.aor.clone(), account.display_name.clone(), account.tel.join(" "), created, disabled.into()]);
+    }
+    match table.is_empty() {
+        true => println!("No accounts. Add one with `chappe account add USER@DOMAIN`."),
+        false => print!("{table}"),
+    }
+    Ok(OK)
+}
+
+async fn import(file: &Path, options: &Options) -> anyhow::Result<u8> {
+    let rows = csv(&read(file)?).map_err(|fault| Usage(format!("{}: {fault}", file.display())))?;
+    let door = options.place.door().await?;
+    let mut total = Imported::default();
+    let mut offset = 0;
+    for batch in rows.chunks(IMPORT_BATCH) {
+        let done = door.import(batch.iter().map(|(_, account)| account.clone()).collect()).await?;
+        total.added += done.added;
+        total.refused.extend(done.refused.into_iter().map(|mut refused| {
+            refused.index += offset;
+            refused
+        }));
+        offset += batch.len();
+    }
+    let code = if total.refused.is_empty() { OK } else { FAILED };
+    if options.json {
+        return output::json(&total).map(|()| code);
+    }
+    for refused in &total.refused {
+        let line = rows.get(refused.index).map_or(0, |(line, _)| *line);
+        eprintln!("{}:{line}: {}: {}", file.display(), refused.aor, refused.reason);
+    }
+    println!("{} added, {} refused.", total.added, total.refused.len());
+    Ok(code)
+}
+
+/// Accounts of a CSV file (RFC 4180, without line breaks in fields), each with its line.
+fn csv(text: &str) -> anyhow::Result<Vec<(usize, NewAccount)>> {
+    let mut accounts = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        let line = line.trim_end_matches('\r');
+        let heading = index == 0 && !line.contains('@') && (line.starts_with("user") || line.starts_with("aor"));
+        if heading || line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fields = fields(line).with_context(|| format!("line {number}"))?;
+        let [aor, password, rest @ ..] = fields.as_slice() else {
+            bail!("line {number}: expected USER@DOMAIN,password[,numbers[,name]]");
+        };
+        let mut rest = rest.iter();
+        let tel = rest.next().map(|tel| tel.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
+        let display_name = rest.next().cloned().unwrap_or_default();
+        if rest.next().is_some() {
+            bail!("line {number}: more than 4 columns");
+        }
+        accounts.push((number, NewAccount { aor: aor.clone(), password: password.clone(), tel, display_name }));
+    }
+    Ok(accounts)
+}
+
+fn fields(line: &str) -> anyhow::Result<Vec<String>> {
+    let mut fields = vec![];
+    let mut rest = line;
+    loop {
+        let (field, after) = match rest.trim_start().strip_prefix('"') {
+            None => match rest.split_once(',') {
+                Some((field, after)) => (field.trim().to_owned(), Some(after)),
+                None => (rest.trim().to_owned(), None),
+            },
+            Some(mut quoted) => {
+                let mut field = String::new();
+                loop {
+                    let (part, after) = quoted.split_once('"').context("a quote is not closed")?;
+                    field.push_str(part);
+                    // Two quotes stand for one.
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            field.push('"');
+                            quoted = more;
+                        }
+                        None => {
+                            quoted = after.trim_start();
+                            break;
+                        }
+                    }
+                }
+                match quoted.strip_prefix(',') {
+                    Some(after) => (field, Some(after)),
+                    None if quoted.is_empty() => (field, None),
+                    None => bail!("text behind a closing quote"),
+                }
+            }
+        };
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+impl Door {
+    async fn add(&self, new: &NewAccount) -> anyhow::Result<Account> {
+        match self {
+            Door::Running(admin) => admin.call(Method::POST, "/api/accounts", Some(new)).await,
+            Door::Stopped { accounts, stores } => closing(stores, accounts.add(new.clone()).await).await,
+        }
+    }
+
+    async fn list(&self, page: &Page) -> anyhow::Result<List<Account>> {
+        match self {
+            Door::Running(admin) => {
+                let after = page.after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
+                admin.get(&format!("/api/accounts?limit={}{after}", page.limit)).await
+            }
+            // More pages may follow: the store closes with the process.
+            Door::Stopped { accounts, .. } => Ok(accounts.list(page.clone()).await?),
+        }
+    }
+
+    async fn show(&self, aor: &str) -> anyhow::Result<Account> {
+        match self {
+            Door::Running(admin) => admin.get(&path(aor)).await,
+            Door::Stopped { accounts, stores } => closing(stores, accounts.show(aor).await).await,
+        }
+    }
+
+    async fn change(&self, aor: &str, change: AccountChange) -> anyhow::Result<Account> {
+        match self {
+            Door::Running(admin) => admin.call(Method::PATCH, &path(aor), Some(&change)).await,
+            Door::Stopped { accounts, stores } => closing(stores, accounts.change(aor, change).await).await,
+        }
+    }
+
+    async fn remove(&self, aor: &str) -> anyhow::Result<()> {
+        match self {
+            Door::Running(admin) => admin.call(Method::DELETE, &path(aor), None::<&()>).await,
+            Door::Stopped { accounts, stores } => closing(stores, accounts.remove(aor).await).await,
+        }
+    }
+
+    async fn import(&self, batch: Vec<NewAccount>) -> anyhow::Result<Imported> {
+        match self {
+            Door::Running(admin) => admin.call(Method::POST, "/api/accounts/import", Some(&batch)).await,
+            Door::Stopped { accounts, .. } => Ok(accounts.import(batch).await?),
+        }
+    }
+}
+
+/// Closes the store before its answer is shown.
+async fn closing<T>(stores: &chappe_store::Stores, answer: Result<T, chappe_api::NodeError>) -> anyhow::Result<T> {
+    let closed = stores.close().await;
+    let answer = answer?;
+    closed?;
+    Ok(answer)
+}
+
+fn path(aor: &str) -> String {
+    format!("/api/accounts/{}", segment(aor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_files() {
+        let text =
+            "user,password,tel,name\r\nalice@d,se cret\n\n# a comment\nbob@d,\"a,\"\"b\"\"\",+1 +2,\"Bob, B.\"\n";
+        let accounts = csv(text).unwrap();
+        assert_eq!(accounts.len(), 2);
+        let (line, alice) = &accounts[0];
+        assert_eq!((*line, alice.aor.as_str(), alice.password.as_str(), alice.tel.len()), (2, "alice@d", "se cret", 0));
+        let (line, bob) = &accounts[1];
+        assert_eq!((*line, bob.password.as_str(), bob.display_name.as_str()), (5, "a,\"b\"", "Bob, B."));
+        assert_eq!(bob.tel, ["+1", "+2"]);
+        for (text, fault) in [
+            ("alice@d\n", "line 1: expected USER@DOMAIN,password"),
+            ("alice@d,\"x\n", "line 1: a quote is not closed"),
+            ("alice@d,\"x\"y\n", "line 1: text behind a closing quote"),
+            ("\na,b,c,d,e\n", "line 2: more than 4 columns"),
+        ] {
+            let error = format!("{:#}", csv(text).expect_err(text));
+            assert!(error.starts_with(fault), "{error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Commands that ask the running server.
+
+use std::io::Write;
+
+use chappe_api::{Explanation, List, Queue, Registered, Status, Waiting};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::output::{self, Table};
+use super::{Explain, FAILED, Inspect, OK, OfUser, Trace};
+use crate::admin::{Admin, segment};
+
+/// Rows asked for at a time.
+const PAGE: usize = 1000;
+
+pub(super) async fn status(options: Inspect) -> anyhow::Result<u8> {
+    let status: Status = options.place.running()?.get("/api/status").await?;
+    if options.json {
+        return output::json(&status).map(|()| OK);
+    }
+    let ready = if status.readiness.ready { "ready" } else { "NOT READY" };
+    println!("chappe {} is {ready}, up {}, pid {}", status.version, output::span(status.uptime_s), status.pid);
+    for reason in &status.readiness.reasons {
+        println!("  {reason}");
+    }
+    println!("\n  domains      {}", status.domains.join(", "));
+    println!("  data         {}", status.data_dir);
+    println!("  store        {}", status.store);
+    let mut before = "";
+    for listener in &status.listeners {
+        let service = if listener.service == before { "" } else { listener.service.as_str() };
+        println!("  {service:<12} {}", listener.url);
+        before = &listener.service;
+    }
+    let counts = &status.counts;
+    println!("\n  accounts     {}", counts.accounts);
+    println!("  registered   {} users, {} bindings", counts.registered, counts.bindings);
+    println!("  connections  {}", counts.connections);
+    println!("  transactions {}", counts.transactions);
+    if counts.banned > 0 {
+        println!("  banned       {} addresses", counts.banned);
+    }
+    let messages = &counts.messages;
+    println!(
+        "  messages     {} accepted = {} delivered + {} stored + {} expired + {} refused",
+        messages.accepted, messages.delivered, messages.stored, messages.expired, messages.refused
+    );
+    Ok(if status.readiness.ready { OK } else { FAILED })
+}
+
+pub(super) async fn registrations(options: OfUser) -> anyhow::Result<u8> {
+    let admin = options.inspect.place.running()?;
+    let users: Vec<Registered> = match &options.aor {
+        Some(aor) => vec![admin.get(&format!("/api/registrations/{}", segment(aor))).await?],
+        None => pages(&admin, "/api/registrations", options.limit).await?,
+    };
+    show(&options, &users, "Nobody is registered.", |users| {
+        let mut table = Table::new(["user", "contact", "flow", "expires", "device", "user agent"]);
+        for user in users {
+            for binding in &user.bindings {
+                table.row([
+                    user.aor.clone(),
+                    binding.contact.clone(),
+                    binding.flow.clone().unwrap_or_default(),
+                    output::until(binding.expires),
+                    binding.instance_id.clone().unwrap_or_default(),
+                    binding.user_agent.clone().unwrap_or_default(),
+                ]);
+            }
+        }
+        table
+    })
+}
+
+pub(super) async fn queue(options: OfUser) -> anyhow::Result<u8> {
+    let admin = options.inspect.place.running()?;
+    let Some(aor) = &options.aor else {
+        let queues: Vec<Queue> = pages(&admin, "/api/queue", options.limit).await?;
+        return show(&options, &queues, "No message waits.", |queues| {
+            let mut table = Table::new(["user", "messages", "size"]);
+            for queue in queues {
+                table.row([queue.aor.clone(), queue.messages.to_string(), output::bytes(queue.bytes)]);
+            }
+            table
+        });
+    };
+    let waiting: Vec<Waiting> = pages(&admin, &format!("/api/queue/{}", segment(aor)), options.limit).await?;
+    show(&options, &waiting, "No message waits.", |waiting| {
+        let mut table = Table::new(["id", "from", "message-id", "accepted (UTC)", "expires", "size", "device"]);
+        for message in waiting {
+            table.row([
+                message.id.to_string(),
+                message.from.clone(),
+                message.message_id.clone().unwrap_or_else(|| message.call_id.clone()),
+                output::date(message.accepted_ms / 1000),
+                output::until(message.expires),
+                output::bytes(message.bytes),
+                message.device.clone().unwrap_or_else(|| "any".into()),
+            ]);
+        }
+        table
+    })
+}
+
+pub(super) async fn explain(options: Explain) -> anyhow::Result<u8> {
+    let admin = options.inspect.place.running()?;
+    let explanation: Explanation = admin.get(&format!("/api/explain/{}", segment(&options.id))).await?;
+    if options.inspect.json {
+        return output::json(&explanation).map(|()| OK);
+    }
+    let mut table = Table::new(["time (UTC)", "event", "recipient", "device", "status"]);
+    for event in &explanation.events {
+        table.row([
+            output::date_ms(event.at_ms),
+            event.event.clone(),
+            event.recipient.clone(),
+            event.device.clone().unwrap_or_default(),
+            event.status.map(|status| status.to_string()).unwrap_or_default(),
+        ]);
+    }
+    print!("{table}");
+    Ok(OK)
+}
+
+pub(super) async fn trace(options: Trace) -> anyhow::Result<u8> {
+    let admin = options.place.running()?;
+    eprintln!("What happens about {} from now on; Ctrl-C ends it.", options.user);
+    let path = format!("/api/trace/{}", segment(&options.user));
+    admin
+        .follow(&path, |line| {
+            // A reader that went away (`| head`) ends the process at the next line.
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                std::process::exit(i32::from(OK));
+            }
+        })
+        .await?;
+    eprintln!("The server ended the trace.");
+    Ok(OK)
+}
+
+/// Up to `limit` items of a list.
+async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> anyhow::Result<Vec<T>> {
+    let mut items = Vec::new();
+    let mut after = String::new();
+    while items.len() < limit {
+        let size = PAGE.min(limit - items.len());
+        let List { items: more, next } = admin.get(&format!("{path}?limit={size}{after}")).await?;
+        items.extend(more);
+        match next {
+            Some(next) => after = format!("&after={}", segment(&next)),
+            None => break,
+        }
+    }
+    Ok(items)
+}
+
+fn show<T: Serialize>(
+    options: &OfUser,
+    items: &[T],
+    none: &str,
+    table: impl FnOnce(&[T]) -> Table,
+) -> anyhow::Result<u8> {
+    if options.inspect.json {
+        return output::json(&items).map(|()| OK);
+    }
+    let table = table(items);
+    if table.is_empty() {
+        println!("{none}");
+    } else {
+        print!("{table}");
+    }
+    if items.len() == options.limit {
+        eprintln!("Only the first {}: more with --limit.", options.limit);
+    }
+    Ok(OK)
+}
