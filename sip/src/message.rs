@@ -42,18 +42,30 @@ enum Start {
     Response { status: u16, reason: Short },
 }
 
+/// A From or To that could be read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Address {
+    display: Short,
+    uri: Short,
+    params: Short,
+    tag: Short,
+    bracketed: bool,
+}
+
 /// What every layer asks for, found once while parsing.
 #[derive(Debug, Clone, Copy, Default)]
 struct Essentials {
-    /// The first value of the first Via line.
+    /// The first value of the first Via line, and its parts.
     via: Short,
-    branch: Short,
+    transport: Short,
+    host: Short,
+    port: Option<u16>,
     sent_by: Short,
+    via_params: Short,
+    branch: Short,
     call_id: Short,
-    from: Short,
-    from_tag: Short,
-    to: Short,
-    to_tag: Short,
+    from: Address,
+    to: Address,
     cseq: u32,
     cseq_method: Short,
 }
@@ -251,7 +263,15 @@ impl Message {
 
     /// The topmost Via value.
     pub fn via(&self) -> Option<Via<'_>> {
-        Via::parse(self.part(self.essentials.via)).ok()
+        let found = &self.essentials;
+        (found.sent_by.1 > 0).then(|| Via {
+            transport_text: self.part(found.transport),
+            sent_by: self.part(found.sent_by),
+            host: self.part(found.host),
+            port: found.port,
+            params: self.part(found.via_params),
+            branch: self.part(found.branch),
+        })
     }
 
     /// The topmost Via value as text.
@@ -283,21 +303,27 @@ impl Message {
     }
 
     pub fn from(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.part(self.essentials.from)).ok()
+        self.address(&self.essentials.from)
     }
 
     pub fn to(&self) -> Option<NameAddr<'_>> {
-        NameAddr::parse(self.part(self.essentials.to)).ok()
+        self.address(&self.essentials.to)
     }
 
     /// Empty where absent.
     pub fn from_tag(&self) -> &[u8] {
-        self.part(self.essentials.from_tag)
+        self.part(self.essentials.from.tag)
     }
 
     /// Empty where absent: the request is outside a dialog.
     pub fn to_tag(&self) -> &[u8] {
-        self.part(self.essentials.to_tag)
+        self.part(self.essentials.to.tag)
+    }
+
+    fn address(&self, found: &Address) -> Option<NameAddr<'_>> {
+        let Address { display, uri, params, bracketed, .. } = *found;
+        let part = |part| self.part(part);
+        (uri.1 > 0).then(|| NameAddr { display: part(display), uri: part(uri), params: part(params), bracketed })
     }
 
     /// Where `part`, a slice that an accessor of this message gave, lies in [`Message::bytes`].
@@ -419,6 +445,9 @@ impl Message {
                     found.via = at(first);
                     match Via::parse(first) {
                         Ok(via) => {
+                            found.transport = at(via.transport_text);
+                            (found.host, found.port, found.sent_by) = (at(via.host), via.port, at(via.sent_by));
+                            found.via_params = at(via.params);
                             found.branch = via.branch().map(at).unwrap_or_default();
                             // The bare cookie names no transaction (RFC 4475 §3.2.1).
                             if via.branch().is_some_and(|b| b.eq_ignore_ascii_case(b"z9hG4bK")) {
@@ -430,23 +459,20 @@ impl Message {
                     }
                 }
                 1 | 2 => {
-                    let tag = match NameAddr::parse(value) {
-                        Ok(addr) => {
-                            if addr.uri.is_empty() {
-                                fail(malformed(line.name, "an address"));
-                            }
-                            addr.param("tag").map(at).unwrap_or_default()
-                        }
-                        Err(_) => {
+                    let address = match NameAddr::parse(value) {
+                        Ok(address) if !address.uri.is_empty() => Address {
+                            display: at(address.display),
+                            uri: at(address.uri),
+                            params: at(address.params),
+                            tag: address.param("tag").map(at).unwrap_or_default(),
+                            bracketed: address.bracketed,
+                        },
+                        _ => {
                             fail(malformed(line.name, "an address"));
-                            Short::default()
+                            Address::default()
                         }
                     };
-                    if which == 1 {
-                        (found.from, found.from_tag) = (line.value, tag);
-                    } else {
-                        (found.to, found.to_tag) = (line.value, tag);
-                    }
+                    *if which == 1 { &mut found.from } else { &mut found.to } = address;
                 }
                 3 => {
                     found.call_id = line.value;
@@ -498,7 +524,7 @@ fn trimmed(bytes: &[u8], from: usize, to: usize) -> Short {
 
 fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
     let line = &bytes[at..end];
-    let colon = memchr(b':', line)?;
+    let colon = text::find_near(line, b':')?;
     let name = match &line[..colon] {
         // White space before the colon is allowed by the grammar (RFC 3261 §7.3.1).
         [.., b' ' | b'\t'] => trim(&line[..colon]),

@@ -190,8 +190,10 @@ header_names! {
 
 const SLOTS: usize = 512;
 
-const fn slot(len: usize, first: u8, last: u8) -> usize {
-    (len * 37 + (first | 0x20) as usize * 11 + (last | 0x20) as usize * 101) % SLOTS
+/// The factors, found by trying, give each name a slot of its own.
+const fn slot(name: &[u8]) -> usize {
+    let (first, middle, last) = (name[0] | 0x20, name[name.len() / 2] | 0x20, name[name.len() - 1] | 0x20);
+    (name.len() * 197 + first as usize * 280 + middle as usize * 367 + last as usize * 356) % SLOTS
 }
 
 /// Open-addressed table from (length, first, last byte) to 1 + an index of `NAMES`.
@@ -200,7 +202,7 @@ const TABLE: [u8; SLOTS] = {
     let mut i = 0;
     while i < NAMES.len() {
         let name = NAMES[i].1.as_bytes();
-        let mut at = slot(name.len(), name[0], name[name.len() - 1]);
+        let mut at = slot(name);
         while table[at] != 0 {
             at = (at + 1) % SLOTS;
         }
@@ -209,6 +211,17 @@ const TABLE: [u8; SLOTS] = {
     }
     table
 };
+
+/// `a == b` for short texts, without a call.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a0), Some(a1), Some(b0), Some(b1)) => a0 == b0 && a1 == b1 && (a.len() <= 16 || a == b),
+        _ => a.iter().zip(b).all(|(a, b)| a == b),
+    }
+}
 
 impl HeaderName {
     /// Reads a full or compact name, in any case.
@@ -219,15 +232,15 @@ impl HeaderName {
                 letter @ b'a'..=b'z' => COMPACT[(letter - b'a') as usize],
                 _ => HeaderName::Other,
             },
-            [first, .., last] => {
-                let mut at = slot(token.len(), *first, *last);
+            [_, _, ..] => {
+                let mut at = slot(token);
                 loop {
                     match TABLE[at] {
                         0 => return HeaderName::Other,
                         i => {
                             let (name, text) = NAMES[i as usize - 1];
                             // Nearly all are spelt as the documents do.
-                            if text.as_bytes() == token || text.as_bytes().eq_ignore_ascii_case(token) {
+                            if equal(text.as_bytes(), token) || text.as_bytes().eq_ignore_ascii_case(token) {
                                 return name;
                             }
                         }

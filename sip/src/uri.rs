@@ -41,7 +41,7 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, ParseError> {
         let wrong = ParseError::Uri;
-        let colon = memchr::memchr(b':', uri).ok_or(wrong("a scheme"))?;
+        let colon = text::find_near(uri, b':').ok_or(wrong("a scheme"))?;
         // The user part may hold `;` and `?` (§25.1); the last `@` ends it, as one in the headers is escaped.
         let (mut at, mut tail, mut escaped) = (None, None, false);
         for (i, b) in uri.iter().enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Uri<'a> {
             None => ("", None),
             Some(at) => {
                 let info = text.get(colon + 1..at).ok_or(wrong("a user part"))?;
-                let (user, password) = match memchr::memchr(b':', info.as_bytes()) {
+                let (user, password) = match text::find_near(info.as_bytes(), b':') {
                     Some(end) => (&info[..end], Some(&info[end + 1..])),
                     None => (info, None),
                 };
@@ -103,8 +103,8 @@ impl<'a> Uri<'a> {
         let host_at = at.map_or(colon, |at| at) + 1;
         let host_end = tail.unwrap_or(text.len());
         let (host, port) = split_host_port(&uri[host_at..host_end]).ok_or(wrong("a host"))?;
-        let host = std::str::from_utf8(host).unwrap_or_default();
-        let (params, headers) = match memchr::memchr(b'?', &uri[host_end..]) {
+        let host = &text[host_at..host_at + host.len()];
+        let (params, headers) = match text::find_near(&uri[host_end..], b'?') {
             Some(mark) => (&text[host_end..host_end + mark], &text[host_end + mark + 1..]),
             None => (&text[host_end..], ""),
         };

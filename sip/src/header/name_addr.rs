@@ -2,7 +2,7 @@
 //! P-Asserted-Identity and others (RFC 3261 §20, RFC 8217).
 
 use crate::error::ParseError;
-use crate::text::{self, is_lws, is_token, quoted_end, trim};
+use crate::text::{self, find_near, is_lws, is_token, quoted_end, trim};
 use crate::uri::Uri;
 
 /// One address value. The URI is not looked into; [`NameAddr::uri`] may be of any scheme.
@@ -20,7 +20,7 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a [u8]) -> Result<NameAddr<'a>, ParseError> {
         let value = trim(value);
-        let open = match memchr::memchr2(b'<', b'"', value) {
+        let open = match find_quote_or_bracket(value) {
             Some(0) if value[0] == b'"' => {
                 let end = quoted_end(value, 0).ok_or(ParseError::Uri("a closing quote"))?;
                 let blanks = value[end..].iter().take_while(|b| is_lws(**b)).count();
@@ -39,7 +39,7 @@ impl<'a> NameAddr<'a> {
         if value.get(open) != Some(&b'<') {
             return Err(ParseError::Uri("an address after the display name"));
         }
-        let close = open + memchr::memchr(b'>', &value[open..]).ok_or(ParseError::Uri("a closing >"))?;
+        let close = open + find_near(&value[open..], b'>').ok_or(ParseError::Uri("a closing >"))?;
         let (uri, params) = (&value[open + 1..close], trim(&value[close + 1..]));
         if uri.first().is_some_and(|b| is_lws(*b)) || uri.last().is_some_and(|b| is_lws(*b)) {
             return Err(ParseError::Uri("no blanks beside the angle brackets"));
@@ -66,6 +66,13 @@ impl<'a> NameAddr<'a> {
 
     pub fn parse_uri(&self) -> Result<Uri<'a>, ParseError> {
         Uri::parse(self.uri)
+    }
+}
+
+fn find_quote_or_bracket(value: &[u8]) -> Option<usize> {
+    match value.first() {
+        Some(b'<' | b'"') => Some(0),
+        _ => memchr::memchr2(b'<', b'"', value),
     }
 }
 

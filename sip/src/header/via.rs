@@ -19,7 +19,7 @@ pub struct Via<'a> {
     pub port: Option<u16>,
     /// Parameters with their leading `;`.
     pub params: &'a [u8],
-    branch: &'a [u8],
+    pub(crate) branch: &'a [u8],
 }
 
 impl<'a> Via<'a> {
@@ -38,7 +38,7 @@ impl<'a> Via<'a> {
             }
         };
         let rest = trim(rest);
-        let (head, params) = rest.split_at(memchr::memchr(b';', rest).unwrap_or(rest.len()));
+        let (head, params) = rest.split_at(text::find_near(rest, b';').unwrap_or(rest.len()));
         let space = head.iter().position(|b| is_lws(*b)).ok_or(wrong("a transport and a host"))?;
         let transport_text = &head[..space];
         let sent_by = trim(&head[space..]);
@@ -78,17 +78,15 @@ impl<'a> Via<'a> {
 /// host[:port] with the host's brackets kept; `None` where it is neither.
 pub(crate) fn split_host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let (host, rest) = if s.first() == Some(&b'[') {
-        s.split_at(memchr::memchr(b']', s)? + 1)
-    } else {
-        s.split_at(memchr::memchr(b':', s).unwrap_or(s.len()))
-    };
-    let host = trim(host);
-    let fine = match host {
+        let (host, rest) = s.split_at(memchr::memchr(b']', s)? + 1);
         // The parser of addresses also refuses the third colon that RFC 3261 let through (RFC 5954 §4.1).
-        [b'[', inner @ .., b']'] => std::str::from_utf8(inner).is_ok_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
-        _ => !host.is_empty() && host.iter().all(|b| is_host(*b)),
+        let ip = std::str::from_utf8(&host[1..host.len() - 1]).ok()?;
+        ip.parse::<Ipv6Addr>().ok()?;
+        (host, rest)
+    } else {
+        s.split_at(s.iter().position(|b| !is_host(*b)).unwrap_or(s.len()))
     };
-    if !fine {
+    if host.is_empty() {
         return None;
     }
     let port = match trim(rest) {
