@@ -14,6 +14,7 @@ mod fate;
 mod ids;
 mod location;
 mod memory;
+mod postgres;
 mod queue;
 mod receipt;
 mod sqlite;

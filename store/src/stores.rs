@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::memory::Memory;
+use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{AccountStore, FateLog, LocationStore, MessageQueue, Receipts, StoreError};
 
@@ -49,6 +50,7 @@ pub struct Stores {
 enum Engine {
     Memory,
     Sqlite(Arc<Sqlite>),
+    Postgres(Arc<Postgres>),
 }
 
 impl std::fmt::Debug for Stores {
@@ -56,13 +58,14 @@ impl std::fmt::Debug for Stores {
         f.write_str(match self.engine {
             Engine::Memory => "Stores(memory)",
             Engine::Sqlite(_) => "Stores(sqlite)",
+            Engine::Postgres(_) => "Stores(postgres)",
         })
     }
 }
 
 impl Stores {
     /// Opens the store that `url` names (see [`StoreUrl`]), creates or migrates it where needed, and makes it this
-    /// process's own: a second process gets [`StoreError::InUse`].
+    /// process's own, unless it is PostgreSQL: a second process gets [`StoreError::InUse`].
     pub async fn open(url: &str, data_dir: &Path) -> Result<Stores, StoreError> {
         match url.parse()? {
             StoreUrl::Memory => Ok(Stores::memory()),
@@ -71,7 +74,10 @@ impl Stores {
                 let store = Arc::new(Sqlite::open(&path).await?);
                 Ok(Stores::over(store.clone(), Engine::Sqlite(store)))
             }
-            StoreUrl::Postgres(_) => Err(StoreError::BadUrl { found: "postgres".into() }),
+            StoreUrl::Postgres(url) => {
+                let store = Arc::new(Postgres::open(&url).await?);
+                Ok(Stores::over(store.clone(), Engine::Postgres(store)))
+            }
         }
     }
 
@@ -98,6 +104,7 @@ impl Stores {
     pub async fn backup(&self, file: &Path) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(store) => store.backup(file).await,
+            Engine::Postgres(_) => Err(StoreError::Unsupported { operation: "backup", instead: "pg_dump" }),
             Engine::Memory => Err(StoreError::Unsupported { operation: "backup", instead: "another store" }),
         }
     }
@@ -106,6 +113,10 @@ impl Stores {
     pub async fn close(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(store) => store.close().await,
+            Engine::Postgres(store) => {
+                store.close().await;
+                Ok(())
+            }
             Engine::Memory => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ mod crash;
 mod fates;
 mod locations;
 mod model;
+mod postgres;
 mod queue;
 mod receipts;
 mod sqlite;
@@ -23,7 +24,6 @@ type Case = (&'static str, fn(Stores) -> Pin<Box<dyn Future<Output = ()>>>);
 /// Makes of each case a test on memory and one on SQLite, and the list that PostgreSQL runs on its one server.
 macro_rules! cases {
     ($($module:ident { $($case:ident)* })*) => {
-        #[expect(dead_code, reason = "until the third back end")]
         const ALL: &[Case] = &[$($((
             concat!(stringify!($module), "::", stringify!($case)),
             |stores| Box::pin(async move { $module::$case(&stores).await }),

@@ -1,0 +1,70 @@
+//! Tables, and how an older database becomes a newer one.
+//!
+//! Every primary key begins with the shard of its AOR, so that an engine that spreads tables can; numbers are made by us,
+//! not by sequences (docs/decisions/0013).
+
+use sqlx::postgres::PgPool;
+use sqlx::{Executor, Row};
+
+use crate::StoreError;
+
+/// Step n makes version n + 1 of version n. Steps are never changed once released, only added.
+const STEPS: &[&str] = &["
+    create table account (
+        shard integer not null, aor text collate \"C\" not null, data bytea not null, primary key (shard, aor));
+    create table tel (
+        shard integer not null, tel text collate \"C\" not null, aor text not null, primary key (shard, tel));
+    create table location (
+        shard integer not null, aor text collate \"C\" not null, revision bigint not null, lapses bigint not null,
+        data bytea not null, primary key (shard, aor));
+    create table message (
+        shard integer not null, id bigint not null, recipient text collate \"C\" not null, device text,
+        expires bigint not null, size bigint not null, data bytea not null, primary key (shard, id));
+    create index message_recipient on message (shard, recipient, id);
+    create index message_expires on message (expires);
+    create table depth (
+        shard integer not null, recipient text collate \"C\" not null, count bigint not null, bytes bigint not null,
+        primary key (shard, recipient));
+    create table fate (
+        shard integer not null, id bigint not null, message_id text, call_id text not null, at_ms bigint not null,
+        data bytea not null, primary key (shard, id));
+    create index fate_message_id on fate (message_id);
+    create index fate_call_id on fate (call_id);
+    create table receipt (
+        shard integer not null, key bigint not null, day bigint not null, primary key (shard, key));
+    create table tally (
+        shard integer primary key, accepted bigint not null, delivered bigint not null, expired bigint not null,
+        refused bigint not null);
+"];
+
+/// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the
+/// work and the others wait for it.
+pub(super) async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let known = STEPS.len() as i64;
+    let mut tries = 0;
+    // Two that create a table at once can fail each other although each says `if not exists`.
+    while let Err(error) = pool
+        .execute("create table if not exists chappe_schema (one integer primary key, version bigint not null)")
+        .await
+    {
+        tries += 1;
+        if tries == 5 {
+            return Err(error.into());
+        }
+    }
+    pool.execute("insert into chappe_schema values (1, 0) on conflict (one) do nothing").await?;
+    let mut tx = pool.begin().await?;
+    let found: i64 = tx.fetch_one("select version from chappe_schema where one = 1 for update").await?.try_get(0)?;
+    if found > known || found < 0 {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    if found < known {
+        for step in &STEPS[found as usize..] {
+            tx.execute(*step).await?;
+        }
+        tx.execute(sqlx::query("update chappe_schema set version = $1 where one = 1").bind(known)).await?;
+        tracing::info!(from = found, to = known, "store schema migrated");
+    }
+    tx.commit().await?;
+    Ok(())
+}
