@@ -19,6 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             None => options.suites.push(word),
         }
     }
+    options.keep_transcripts = std::env::var_os("KEEP").is_some();
     let report = run(options).await?;
     if let Ok(path) = std::env::var("REPORT") {
         std::fs::write(format!("{path}.html"), report.to_html())?;

@@ -201,8 +201,8 @@ fn split_outside(line: &str, at: u8) -> Vec<String> {
 
 /// A header parameter of one value: `Some("")` for a parameter without a value; quotes are taken off.
 pub(crate) fn param(value: &str, name: &str) -> Option<String> {
-    let value = match value.find('<') {
-        Some(_) => &value[value.rfind('>')? + 1..],
+    let value = match brackets(value) {
+        Some((_, close)) => &value[close + 1..],
         None => value,
     };
     split_outside(value, b';').into_iter().skip(usize::from(!value.trim_start().starts_with(';'))).find_map(|part| {
@@ -213,10 +213,27 @@ pub(crate) fn param(value: &str, name: &str) -> Option<String> {
 
 /// The URI of a name-addr or addr-spec value.
 pub(crate) fn uri_of(value: &str) -> &str {
-    match (value.find('<'), value.rfind('>')) {
-        (Some(open), Some(close)) if open < close => &value[open + 1..close],
-        _ => value.split(';').next().unwrap_or(value).trim(),
+    match brackets(value) {
+        Some((open, close)) => &value[open + 1..close],
+        None => value.split(';').next().unwrap_or(value).trim(),
     }
+}
+
+/// The brackets of a name-addr: not those in quoted display names or parameters.
+fn brackets(value: &str) -> Option<(usize, usize)> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'<' if !quoted => return value[at..].find('>').map(|len| (at, at + len)),
+            // An addr-spec: brackets further on belong to parameters.
+            b';' if !quoted => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Whether a URI carries that parameter (with or without a value).
@@ -241,6 +258,8 @@ mod tests {
             ("sip:a@b;tag=q", "tag", Some("q")),
             ("SIP/2.0/UDP h:5060;rport;branch=z9", "rport", Some("")),
             ("<sip:a@b;tag=no>", "tag", None),
+            ("<sip:a@b>;+sip.instance=\"<urn:x>\";reg-id=1", "reg-id", Some("1")),
+            ("<sip:a@b>;reg-id=1;+sip.instance=\"<urn:x>\"", "reg-id", Some("1")),
             ("<sip:a@b>;pub-gruu=\"sip:a@b;gr=u\"", "pub-gruu", Some("sip:a@b;gr=u")),
         ] {
             assert_eq!(param(value, name).as_deref(), expected, "{value}");
