@@ -243,10 +243,10 @@ impl ResponseContext {
         let status = response.status();
         let Some(entry) = self.branches.get_mut(branch) else { return actions };
         let State::Running { .. } = entry.state else {
-            // A late or repeated 2xx to an INVITE is for the client (§16.7 step 5).
+            // A late or repeated 2xx to an INVITE is for the client (§16.7 step 5), also from a branch that was given up.
             if self.invite && status / 100 == 2 && entry.state == State::Done {
-                self.final_sent = true;
                 actions.push(Action::Forward);
+                self.answered(&mut actions);
             }
             return actions;
         };
@@ -269,11 +269,7 @@ impl ResponseContext {
                 if self.invite || !self.final_sent {
                     actions.push(Action::Forward);
                 }
-                self.final_sent = true;
-                self.close();
-                if self.policy.cancel_on_answer {
-                    self.cancel_running(CancelReason::Answered, &mut actions);
-                }
+                self.answered(&mut actions);
             }
             _ => {
                 let (overdue, cancelled) = (entry.overdue, entry.cancelled);
@@ -497,6 +493,15 @@ impl ResponseContext {
     fn skip(&mut self, index: usize) {
         if self.branches[index].state == State::Waiting {
             self.branches[index].state = State::Skipped;
+        }
+    }
+
+    /// A 2xx has gone upstream.
+    fn answered(&mut self, actions: &mut Actions) {
+        self.final_sent = true;
+        self.close();
+        if self.policy.cancel_on_answer {
+            self.cancel_running(CancelReason::Answered, actions);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The message flows of RFC 3261 §16.12.1 and RFC 5393 through whole proxies.
 
 use bytes::Bytes;
+use proptest::prelude::*;
 
 use super::validate::tests::request;
 use super::*;
@@ -180,4 +181,35 @@ fn a_spiral_goes_on() {
         .collect();
     assert_eq!(branches.len(), 4);
     assert_ne!(branches[0], branches[2]);
+}
+
+proptest! {
+    /// No Route, Via or Request-URI of a peer upsets the steps, and what comes out is a message.
+    #[test]
+    fn nonsense_is_survived(
+        uri in "[a-z]{0,5}:?[ -~]{0,30}",
+        routes in proptest::collection::vec("[ -~]{0,40}", 0..4),
+        via in "[ -~]{0,40}",
+        others in proptest::collection::vec("(Max-Forwards|Max-Breadth|Accept-Contact|Privacy|Route): [ -~]{0,20}", 0..4),
+    ) {
+        let extra: String = routes.iter().map(|r| format!("Route: {r}\r\nRoute: <sip:p1.example.com;lr>\r\n"))
+            .chain(others.iter().map(|o| format!("{o}\r\n"))).collect();
+        let text = format!(
+            "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nVia: {via}\r\n{extra}From: <sip:b@h>;tag=1\r\n\
+             To: <sip:a@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\n\r\n"
+        );
+        if let Ok(message) = Message::parse(Bytes::from(text), &Limits::default()) {
+            let mut proxy = Proxy::new("p1.example.com", "example.com", "sip:a@u.example.com");
+            if let Ok((out, _)) = proxy.pass(&message) {
+                prop_assert_eq!(out.check(), Ok(()));
+            }
+            // Steps taken without the checks must hold too.
+            let routed = route(&message, &proxy.local, 0);
+            let target = Target { remove_last_route: true, remove_routes: routed.remove_routes, ..Target::default() };
+            next_hop(&message, &target);
+            preferences::Preferences::of(&message).judge(";audio;+x=\"#1:\"", None);
+            let _ = identity::identity(&message, &identity::Parties::default());
+            overload::class(&message, true);
+        }
+    }
 }

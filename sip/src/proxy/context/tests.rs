@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 /// A context driven by a transcript, with the actions as text.
@@ -141,6 +143,17 @@ fn a_second_2xx_is_forwarded_too() {
          2: 1 200 => forward",
     );
     assert!(run.context.is_done());
+}
+
+#[test]
+fn a_2xx_from_a_branch_that_was_given_up_ends_the_rest() {
+    invite(
+        2,
+        "0: start => start 0/30, start 1/30
+         32: 0 timeout =>
+         33: 0 200 => forward, cancel 1 answered
+         34: 1 487 =>",
+    );
 }
 
 #[test]
@@ -420,4 +433,89 @@ fn a_response_without_our_clients_via_is_not_passed_on() {
 fn a_context_is_small() {
     assert!(std::mem::size_of::<Branch>() <= 32, "{}", std::mem::size_of::<Branch>());
     assert!(std::mem::size_of::<ResponseContext>() <= 320, "{}", std::mem::size_of::<ResponseContext>());
+}
+
+/// What may befall a branch, `None` being time that passes.
+fn happening() -> impl Strategy<Value = (usize, Option<u16>)> {
+    let statuses = [100, 180, 183, 200, 200, 302, 401, 407, 408, 430, 480, 486, 487, 503, 603];
+    (0usize..6, proptest::option::weighted(0.9, proptest::sample::select(statuses.to_vec())))
+}
+
+proptest! {
+    /// Whatever comes in whatever order: one outcome, within the breadth, each branch once, and an end.
+    #[test]
+    fn rules_that_always_hold(
+        shape in proptest::collection::vec((0u16..3, 0u16..4), 1..6),
+        invite in any::<bool>(),
+        max_breadth in 1u32..7,
+        group_timeout in proptest::option::of(5u64..40),
+        events in proptest::collection::vec(happening(), 0..40),
+        cancel_at in 0usize..80,
+    ) {
+        // Candidates of one device share a group.
+        let candidates: Vec<Candidate> =
+            shape.iter().map(|(g, i)| Candidate { group: *g, instance: g * 8 + i }).collect();
+        let policy =
+            ForkPolicy { max_breadth, group_timeout: group_timeout.map(Duration::from_secs), ..ForkPolicy::default() };
+        let method = if invite { Method::Invite } else { Method::Message };
+        let mut context = ResponseContext::new(method, &candidates, policy);
+        let mut now = epoch();
+        let mut running = vec![0u32; candidates.len()];
+        let mut started = vec![false; candidates.len()];
+        let (mut finals, mut answers) = (0, 0);
+        let mut take = |actions: Actions, running: &mut Vec<u32>, status: u16| {
+            for action in actions {
+                match action {
+                    Action::Start { branch, max_breadth } => {
+                        prop_assert!(!std::mem::replace(&mut started[branch], true), "twice: {branch}");
+                        prop_assert!(max_breadth > 0 && finals == 0 && answers == 0);
+                        let twin = |o: usize| candidates[o].instance == candidates[branch].instance && running[o] > 0;
+                        prop_assert!(!(0..running.len()).any(twin), "two ways to one device");
+                        running[branch] = max_breadth;
+                    }
+                    Action::Cancel { branch, .. } => prop_assert!(invite && running[branch] > 0),
+                    Action::Abandon { branch } => running[branch] = 0,
+                    Action::Forward if status >= 200 => {
+                        answers += 1;
+                        prop_assert!(invite || answers == 1);
+                    }
+                    Action::Forward => prop_assert!(invite && finals == 0 && answers == 0),
+                    Action::Final(_) => {
+                        finals += 1;
+                        prop_assert!(finals == 1 && (answers == 0) && running.iter().all(|b| *b == 0));
+                    }
+                }
+            }
+            prop_assert!(running.iter().sum::<u32>() <= max_breadth);
+            Ok(())
+        };
+        take(context.start(now), &mut running, 0)?;
+        for (step, (branch, what)) in events.into_iter().enumerate() {
+            if step == cancel_at {
+                take(context.handle_cancel(now), &mut running, 0)?;
+            }
+            match what {
+                Some(status) => {
+                    if status >= 200 && branch < running.len() {
+                        running[branch] = 0;
+                    }
+                    take(context.handle_response(branch, &response(status, ""), now), &mut running, status)?;
+                }
+                None => {
+                    now += Duration::from_secs(30);
+                    take(context.handle_timeout(now), &mut running, 0)?;
+                }
+            }
+        }
+        // Every transaction ends some day.
+        for _ in 0..candidates.len() {
+            for branch in 0..candidates.len() {
+                if std::mem::take(&mut running[branch]) > 0 {
+                    take(context.handle_branch_failed(branch, Failure::Timeout, now), &mut running, 0)?;
+                }
+            }
+        }
+        prop_assert!(context.is_done());
+        prop_assert_eq!(context.poll_timeout(), None);
+    }
 }
