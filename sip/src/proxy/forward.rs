@@ -143,6 +143,11 @@ pub fn forward(request: &Message, plan: &Forward<'_>) -> Bytes {
     if request.method() != Method::Cancel {
         let breadth = u64::from(plan.max_breadth);
         match request.header(HeaderName::MaxBreadth) {
+            // One value only (RFC 5393 §5.3.3).
+            Some(_) if request.headers(HeaderName::MaxBreadth).nth(1).is_some() => {
+                edit.remove(HeaderName::MaxBreadth);
+                edit.append(HeaderName::MaxBreadth, Digits::of(breadth).as_str());
+            }
             Some(value) if text::decimal(value) == Some(breadth) => {}
             Some(value) => {
                 edit.replace(value, Digits::of(breadth).as_str());

@@ -54,6 +54,7 @@ fn hops_and_breadth() {
         ("last", "Max-Forwards: 70", "Max-Forwards: 1", "0", "60"),
         ("too many", "Max-Forwards: 70", "Max-Forwards: 4000", "254", "60"),
         ("no breadth", "Max-Breadth: 60\n", "", "69", "60"),
+        ("twice", "Max-Breadth: 60", "Max-Breadth: 60\nMax-Breadth: 9", "69", "60"),
         ("narrow", "Max-Breadth: 60", "Max-Breadth: 120", "69", "60"),
     ] {
         let out = text(forward(&message(&INVITE.replace(from, to)), &plan(Target::default())));
