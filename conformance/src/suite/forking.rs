@@ -21,6 +21,8 @@ pub(crate) fn cases() -> Vec<Case> {
         "4.2" "loop" Must "A request that comes round unchanged is answered 482" => looped;
         "4.2" "spiral" Must "A request that comes back for another user is no loop" => spiral;
         "5.3.3" "max-breadth-split" Must "Max-Breadth is shared out among parallel branches" => breadth_split;
+        "5.3.3" "max-breadth-one" Must "With a Max-Breadth of 1 two devices are not called at once" => breadth_serial;
+        "5.3.3" "max-breadth-added" Must "A request without Max-Breadth gets one" => breadth_added;
         "5.3.3" "max-breadth-kept" Must "A Max-Breadth of 1 does not grow on its way" => breadth_one;
     });
     all
@@ -272,6 +274,45 @@ async fn breadth_split(ctx: Ctx) -> Verdict {
     f.a.ack_failure(&invite, &last).await?;
     check!(shares.len() == 2, "Max-Breadth is on {} of two branches", shares.len());
     check!(shares.iter().sum::<u32>() <= 7 && shares.iter().all(|n| *n > 0), "7 was shared out as {shares:?}");
+    Ok(())
+}
+
+async fn breadth_serial(ctx: Ctx) -> Verdict {
+    let mut f = fork(&ctx, &["0.5", "0.5"]).await?;
+    let request = f.invite().add("Max-Breadth", "1");
+    let (invite, first) = f.a.start(&request).await?;
+    if first.is_some_and(|m| m.status() == Some(440)) {
+        return Ok(());
+    }
+    let mut seen = Vec::new();
+    for device in &mut f.devices {
+        seen.push(device.incoming_within("INVITE", SILENCE).await?);
+    }
+    let at_once = seen.iter().flatten().count();
+    // Refuse until nobody is left to be asked.
+    for _ in 0..2 {
+        for (device, seen) in f.devices.iter_mut().zip(&mut seen) {
+            if let Some(seen) = seen.take() {
+                device.reply(&seen, "480 Away", &[]).await?;
+            }
+            *seen = device.incoming_within("INVITE", SILENCE / 2).await?;
+        }
+    }
+    let last = final_answer(&mut f.a, &invite).await?;
+    f.a.ack_failure(&invite, &last).await?;
+    check!(at_once < 2, "both devices were called at once");
+    check!(at_once == 1, "nobody was called, and the answer is not 440: {}", last.start);
+    Ok(())
+}
+
+async fn breadth_added(ctx: Ctx) -> Verdict {
+    let mut p = pair(&ctx).await?;
+    let request = p.options();
+    let (_, seen) = p.deliver(&request).await?;
+    p.b.reply(&seen, "200 OK", &[]).await?;
+    let got = seen.values("max-breadth");
+    check!(got.len() == 1 && got[0].parse::<u32>().is_ok_and(|n| n > 0), "Max-Breadth is {got:?}");
+    ctx.should(got == ["60"], format!("60 is the value to start from, not {got:?}"));
     Ok(())
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "6" "two-flows" Must "Another reg-id of the instance is another binding" => two_flows;
         "6" "two-contacts" Should "Two Contacts with reg-id in one REGISTER are refused with 400" => two_contacts;
         "6" "first-hop" Must "A REGISTER that came over a hop without ob is answered 439" => first_hop;
+        "5.3.2" "outgoing-flow" Must "A Contact with ob makes the callee's requests in the dialog come over the caller's flow" => outgoing_flow;
         "7" "same-flow" Must "Requests go over the flow that registered, not to the Contact's address" => same_flow;
         "7" "one-flow-at-a-time" Must "Of two flows of one instance one is tried at a time" => one_at_a_time;
         "7" "430" Should "After 430 the other flow of the instance is tried" => after_430;
@@ -282,6 +283,24 @@ async fn same_flow(ctx: Ctx) -> Verdict {
     let answer = p.answer(&sent).await?;
     check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
     Ok(())
+}
+
+async fn outgoing_flow(ctx: Ctx) -> Verdict {
+    let mut p = pair(&ctx).await?;
+    let instance = instance(&ctx);
+    register_flow(&mut p.a, &instance, 1).await?;
+    // Behind a NAT: the address in the Contact leads nowhere.
+    let real = std::mem::replace(&mut p.a.link.name, "192.0.2.1:5060".into());
+    let contact = format!("<{};ob>", p.a.contact_uri());
+    p.a.link.name = real;
+    let invite = p.invite().set("Contact", contact);
+    let (invite, at_b) = p.deliver(&invite).await?;
+    p.b.reply_with(&at_b, "200 OK", &[], SDP).await?;
+    let ok = p.answer(&invite).await?;
+    check!(ok.status() == Some(200), "expected 200, got {}", ok.start);
+    let ack = p.a.in_dialog(&invite, &ok, "ACK");
+    p.a.send(&ack).await?;
+    p.hang_up_back(&crate::suite::pair::Call { invite, at_b, ok }).await
 }
 
 struct Flows {

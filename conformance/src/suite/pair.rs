@@ -165,6 +165,25 @@ impl Pair {
         Ok(Call { invite, at_b, ok })
     }
 
+    /// The callee ends the call: its BYE follows the route set back to the caller's Contact.
+    pub(crate) async fn hang_up_back(&mut self, call: &Call) -> Verdict {
+        let contact = call.invite.get("Contact").to_owned();
+        let mut bye = self
+            .b
+            .req("BYE", crate::message::uri_of(&contact))
+            .set("From", format!("{};tag={}", call.invite.get("To"), self.b.tag))
+            .set("To", call.invite.get("From"))
+            .set("Call-ID", call.invite.get("Call-ID"));
+        for route in call.at_b.values("record-route") {
+            bye = bye.add("Route", route);
+        }
+        let (bye, seen) = deliver(&mut self.b, &mut self.a, &bye).await?;
+        self.a.reply(&seen, "200 OK", &[]).await?;
+        let answer = final_answer(&mut self.b, &bye).await?;
+        check!(answer.status() == Some(200), "expected the caller's 200, got {}", answer.start);
+        Ok(())
+    }
+
     /// Ends a call from the caller's side.
     pub(crate) async fn hang_up(&mut self, call: &Call) -> Verdict {
         let bye = self.a.in_dialog(&call.invite, &call.ok, "BYE");

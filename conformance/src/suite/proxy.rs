@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::case::{Case, Ctx, Verdict, cases, check, fail, skip};
 use crate::message::{param, uri_of, uri_param};
-use crate::suite::pair::{deliver, final_answer, pair};
+use crate::suite::pair::{final_answer, pair};
 
 pub(crate) fn cases() -> Vec<Case> {
     cases! { "rfc3261-proxy";
@@ -320,20 +320,7 @@ async fn in_dialog(ctx: Ctx) -> Verdict {
 async fn in_dialog_back(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
     let call = p.call(&[]).await?;
-    let contact = p.a.contact_uri();
-    let mut bye =
-        p.b.req("BYE", &contact)
-            .set("From", format!("{};tag={}", call.invite.get("To"), p.b.tag))
-            .set("To", call.invite.get("From"))
-            .set("Call-ID", call.invite.get("Call-ID"));
-    for route in call.at_b.values("record-route") {
-        bye = bye.add("Route", route);
-    }
-    let (bye, seen) = deliver(&mut p.b, &mut p.a, &bye).await?;
-    p.a.reply(&seen, "200 OK", &[]).await?;
-    let answer = final_answer(&mut p.b, &bye).await?;
-    check!(answer.status() == Some(200), "expected the caller's 200, got {}", answer.start);
-    Ok(())
+    p.hang_up_back(&call).await
 }
 
 async fn own_route_off(ctx: Ctx) -> Verdict {

@@ -21,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
         "4.2" "no-length" Must "Content-Length is not needed" => no_length;
         "5.4" "called" Must "A request for the browser arrives on its connection" => called;
         "8.2" "call" Must "A call to a browser is set up and torn down" => call;
+        "8.2" "call-back" Must "A browser calls, and the callee's BYE reaches it on its connection" => call_back;
         "5.4" "message" Must "Messages go from and to a browser" => message;
         "7" "closed" Must "A closed connection ends the browser's binding" => closed;
     }
@@ -138,6 +139,14 @@ async fn call(ctx: Ctx) -> Verdict {
     let call = p.call(&[]).await?;
     p.b.incoming("ACK").await?;
     p.hang_up(&call).await
+}
+
+async fn call_back(ctx: Ctx) -> Verdict {
+    let mut p = pair_over(&ctx, Proto::Ws, ctx.proto()).await?;
+    p.a.register().await?;
+    let call = p.call(&[]).await?;
+    p.b.incoming("ACK").await?;
+    p.hang_up_back(&call).await
 }
 
 async fn message(ctx: Ctx) -> Verdict {
