@@ -88,10 +88,10 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct Place {
     /// Configuration file; without it the defaults, for the domain localhost
-    #[arg(long, value_name = "FILE", env = "CHAPPE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "CHAPPE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Directory for all that is kept, before that of the configuration
-    #[arg(long, value_name = "DIR", env = "CHAPPE_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "CHAPPE_DATA_DIR", hide_env_values = true)]
     data_dir: Option<PathBuf>,
 }
 

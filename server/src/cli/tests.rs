@@ -48,7 +48,7 @@ fn the_commands_of_the_contract_are_understood() {
         "backup f",
         "restore f",
     ] {
-        let arguments = std::iter::once("chappe").chain(line.split(' '));
+        let arguments = std::iter::once("chappe").chain(line.split_whitespace());
         if let Err(error) = Cli::try_parse_from(arguments) {
             panic!("{line}: {error}");
         }
@@ -63,4 +63,24 @@ fn wrong_usage_ends_with_2() {
         let error = Cli::try_parse_from(arguments).expect_err(line);
         assert_eq!(error.exit_code(), i32::from(USAGE), "{line}");
     }
+}
+
+#[test]
+fn the_reference_of_commands_is_up_to_date() {
+    fn walk(command: &mut clap::Command, path: &str, out: &mut String) {
+        let subcommands: Vec<String> =
+            command.get_subcommands().map(|sub| sub.get_name().to_owned()).filter(|name| name != "help").collect();
+        let help = command.clone().bin_name(path).render_long_help().to_string();
+        let help: Vec<_> = help.lines().map(str::trim_end).collect();
+        out.push_str(&format!("\n## `{path}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
+        for name in subcommands {
+            let sub = command.find_subcommand_mut(&name).expect("it was listed");
+            walk(sub, &format!("{path} {name}"), out);
+        }
+    }
+    let mut page = String::from("# Commands\n\nGenerated from the source by `cargo xtask docs`.\n");
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    walk(&mut command, "chappe", &mut page);
+    crate::config::tests::assert_generated("docs/reference/cli.md", &page);
 }

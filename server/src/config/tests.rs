@@ -3,6 +3,17 @@ use std::time::Duration;
 
 use super::*;
 
+/// Compares a file with what it is made from; `cargo xtask docs` sets `CHAPPE_BLESS=1`, which writes it anew.
+#[track_caller]
+pub(crate) fn assert_generated(path: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    if std::env::var_os("CHAPPE_BLESS").is_some() {
+        std::fs::write(&path, made).expect("the file can be written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(kept == made, "{} is out of date: run `cargo xtask docs`", path.display());
+}
+
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, Faults> {
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::parse(Some(Path::new("server.toml")), text, environment)
@@ -220,16 +231,6 @@ fn extra_certificates_are_a_list_of_sections() {
     assert_eq!(config.tls.extra[0].names[0].as_str(), "chat.example");
     let text = complaint("[[tls.extra]]\ncertficate = \"a\"\n");
     assert!(text.contains("unknown key `certficate` in [tls.extra[0]]") && text.contains("`certificate`?"), "{text}");
-}
-
-/// Set `CHAPPE_BLESS=1` to write the generated files anew.
-fn assert_generated(path: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
-    if std::env::var_os("CHAPPE_BLESS").is_some() {
-        std::fs::write(&path, made).unwrap();
-    }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(kept == made, "{} is out of date: run `cargo xtask docs`", path.display());
 }
 
 #[test]
