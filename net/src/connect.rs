@@ -57,7 +57,7 @@ async fn connect(net: Arc<Inner>, connection: Arc<Connection>) {
 
 async fn establish(net: &Inner, connection: &Connection) -> Result<(Wire, ConnectionInfo), SendError> {
     let tcp = TcpStream::connect(connection.flow.remote).await.map_err(|e| SendError::Connect(e.kind()))?;
-    listen::tune(&tcp, net.limits.tcp_keepalive);
+    listen::tune(&tcp, &net.limits);
     let mut info = ConnectionInfo { outbound: true, local: tcp.local_addr().ok(), ..ConnectionInfo::default() };
     if connection.flow.transport == Transport::Tcp {
         return Ok((Wire::plain(tcp), info));

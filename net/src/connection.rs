@@ -590,6 +590,9 @@ impl Future for Pump {
 impl Drop for Pump {
     fn drop(&mut self) {
         // The user panicked, or the runtime is going down.
+        if std::thread::panicking() {
+            self.connection.net.counters.panics.one();
+        }
         self.finish(CloseReason::Local);
     }
 }

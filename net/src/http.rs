@@ -37,8 +37,8 @@ pub struct UpgradedSocket {
 }
 
 impl Net {
-    /// Prepares a connection that the HTTP server accepted on the address of a WebSocket listener: PROXY header and
-    /// TLS, with the limits of all handshakes. Returns it with the peer's address. `None`: it failed and is closed.
+    /// Prepares a connection that the HTTP server accepted on the address of a WebSocket listener: PROXY header,
+    /// [`crate::Events::admit`] and TLS, with the limits of all handshakes. Returns it with the peer's address. `None`: it failed and is closed.
     pub async fn accept_http(
         &self,
         listener: u16,
@@ -52,8 +52,11 @@ impl Net {
             return None;
         }
         let _preparing = listen::Preparing::new(net);
-        listen::tune(&tcp, net.limits.tcp_keepalive);
+        listen::tune(&tcp, &net.limits);
         let remote = listen::behind_proxy(net, listener, &mut tcp, peer).await?;
+        if !listen::is_welcome(net, config.transport, remote) {
+            return None;
+        }
         if !config.transport.is_secure() {
             return Some((HttpIo::Plain(tcp), remote));
         }

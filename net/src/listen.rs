@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::config::Limits;
 use crate::connection::{Connection, Pump, Rare};
 use crate::events::ConnectionInfo;
 use crate::net::Inner;
@@ -57,7 +58,7 @@ fn accepted(net: &Arc<Inner>, index: u16, tcp: TcpStream, remote: SocketAddr) {
         net.counters.over_limit.one();
         return;
     }
-    tune(&tcp, net.limits.tcp_keepalive);
+    tune(&tcp, &net.limits);
     let proxied = listener.is_proxy(remote.ip());
     if proxied || listener.config.transport == Transport::Tls {
         net.runtime.spawn(prepare(net.clone(), index, tcp, remote));
@@ -163,8 +164,7 @@ impl Drop for Ticket {
 
 /// Asks the user and the limit for one address.
 pub(crate) fn admit(net: &Arc<Inner>, transport: Transport, remote: SocketAddr) -> Option<Ticket> {
-    if !net.events().admit(transport, remote) {
-        net.counters.not_admitted.one();
+    if !is_welcome(net, transport, remote) {
         return None;
     }
     let max = net.limits.connections_per_address;
@@ -173,6 +173,16 @@ pub(crate) fn admit(net: &Arc<Inner>, transport: Transport, remote: SocketAddr) 
         return None;
     }
     Some(Ticket { net: Some(net.clone()), remote })
+}
+
+/// Asks the user.
+pub(crate) fn is_welcome(net: &Inner, transport: Transport, remote: SocketAddr) -> bool {
+    // The HTTP server may accept before this layer runs.
+    let welcome = net.has_started() && net.events().admit(transport, remote);
+    if !welcome {
+        net.counters.not_admitted.one();
+    }
+    welcome
 }
 
 /// Takes a connection that is ready into the table and starts its task.
@@ -206,8 +216,13 @@ pub(crate) fn start(net: &Arc<Inner>, connection: Arc<Connection>, info: &Connec
     net.runtime.spawn(Pump::new(connection));
 }
 
-pub(crate) fn tune(tcp: &TcpStream, keepalive: Duration) {
+/// Options of every stream. A system that has not one of them still serves.
+pub(crate) fn tune(tcp: &TcpStream, limits: &Limits) {
     let _ = tcp.set_nodelay(true);
+    // What a peer does not acknowledge for so long shows that it is gone.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(limits.stall));
+    let keepalive = limits.tcp_keepalive;
     if !keepalive.is_zero() {
         let probes = TcpKeepalive::new().with_time(keepalive).with_interval(keepalive / 4);
         let _ = SockRef::from(tcp).set_tcp_keepalive(&probes);

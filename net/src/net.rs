@@ -306,6 +306,10 @@ impl Inner {
         &**self.events.get().expect("sockets are read only after run")
     }
 
+    pub(crate) fn has_started(&self) -> bool {
+        self.events.get().is_some()
+    }
+
     /// The clock of time limits: seconds since the start.
     pub(crate) fn seconds(&self) -> u32 {
         self.started.elapsed().as_secs() as u32

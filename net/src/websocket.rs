@@ -16,7 +16,7 @@ use crate::events::CloseReason;
 use crate::frame::FrameError;
 
 /// The library's own buffer, of which an idle connection has one.
-const BUFFER: usize = 1024;
+const BUFFER: usize = 256;
 /// The longest header of a frame that is not masked.
 const HEADER: usize = 10;
 

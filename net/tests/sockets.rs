@@ -240,6 +240,30 @@ fn failures_are_told_by_tag() {
 }
 
 #[test]
+fn a_fault_of_the_user_costs_one_message_or_connection() {
+    let answer = |flow: &Flow, bytes: &Bytes, out: &mut Outbox| {
+        assert!(!bytes.ends_with(b"fault"), "as wanted");
+        out.send(*flow, bytes.clone(), 0);
+    };
+    let server = Server::new(&["udp://127.0.0.1:0", "tcp://127.0.0.1:0"], |_| {}, Box::new(answer));
+    let (client, mut buffer) = (udp_client(), [0; 2000]);
+    for _ in 0..20 {
+        client.send_to(options(1, "fault").as_bytes(), server.address(0)).unwrap();
+    }
+    client.send_to(options(1, "fine").as_bytes(), server.address(0)).unwrap();
+    let length = client.recv(&mut buffer).unwrap();
+    assert!(buffer[..length].ends_with(b"fine"));
+    let mut faulty = connect(server.address(1));
+    write(&mut faulty, options(1, "fault"));
+    assert_eq!(faulty.read(&mut [0; 1]).unwrap_or(0), 0);
+    let mut good = connect(server.address(1));
+    let text = options(1, "fine");
+    write(&mut good, &text);
+    assert_eq!(read_exact(&mut good, text.len()), text);
+    assert_eq!((server.net.counters().panics.get(), server.net.connections()), (21, 1));
+}
+
+#[test]
 fn limits_on_connections() {
     let server = Server::echo(&["tcp://127.0.0.1:0"], |config| config.limits.connections_per_address = 2);
     let (first, _second) = (connect(server.address(0)), connect(server.address(0)));
