@@ -88,7 +88,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// The time a target has for one ordinary answer.
-pub(crate) const ANSWER: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// How long silence is watched where a rule demands it.
 pub(crate) const SILENCE: Duration = Duration::from_millis(250);
 

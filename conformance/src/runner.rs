@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::case::{Case, Ctx, Level, Shared, Stop};
+use crate::case::{Case, Ctx, Level, SILENCE, Shared, Stop};
 use crate::report::{Report, Status, Tested};
 use crate::suite;
 use crate::target::{Options, TargetError};
 
 /// No case takes longer; one that hangs has failed.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(30);
 /// Cases under way at once.
 const AT_ONCE: usize = 24;
 
@@ -38,7 +38,7 @@ pub fn list() -> Vec<Listed> {
     suite::all().into_iter().map(listed).collect()
 }
 
-/// Runs the chosen suites against the target and reports on every case in the order of [`list`].
+/// Runs the chosen suites against the target, after an OPTIONS has shown that it answers, and reports on every case in the order of [`list`].
 pub async fn run(options: Options) -> Result<Report, TargetError> {
     let cases = suite::all();
     if let Some(unknown) = options.suites.iter().find(|name| !cases.iter().any(|case| case.suite == **name)) {
@@ -52,6 +52,9 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     };
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
     let shared = Arc::new(Shared::new(options));
+    if !answers(&shared).await {
+        return Err(TargetError::NoAnswer(format!("{}/{}", target.addr, target.proto.name())));
+    }
     let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     for (at, case) in cases.into_iter().enumerate() {
@@ -72,6 +75,15 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     clear_up(&shared).await;
     let cases = tested.into_iter().map(|(_, tested)| tested).collect();
     Ok(Report { target: format!("{}/{}", target.addr, target.proto.name()), took: started.elapsed(), cases })
+}
+
+/// Whether anything at all comes back for an OPTIONS; without that every case would fail, slowly.
+async fn answers(shared: &Arc<Shared>) -> bool {
+    let ctx = Ctx::new(shared);
+    let Ok(mut ua) = ctx.stranger().await else { return false };
+    let uri = format!("sip:{}", ctx.domain());
+    let request = ua.req("OPTIONS", &uri);
+    ua.exchange(&request).await.is_ok()
 }
 
 async fn judge(case: Case, shared: &Arc<Shared>, keep: bool) -> Tested {
@@ -107,12 +119,19 @@ async fn judge(case: Case, shared: &Arc<Shared>, keep: bool) -> Tested {
     }
 }
 
-/// Leaves no binding behind.
+/// Leaves neither bindings nor messages that wait.
 async fn clear_up(shared: &Arc<Shared>) {
-    let ctx = Ctx::new(shared);
-    for account in &shared.options.accounts {
-        if let Ok(mut ua) = ctx.ua(account).await {
+    let mut clearing = JoinSet::new();
+    for account in shared.options.accounts.clone() {
+        let ctx = Ctx::new(shared);
+        clearing.spawn(async move {
+            let Ok(mut ua) = ctx.ua(&account).await else { return };
+            if ua.register().await.is_ok() {
+                // Takes and answers what comes, since none of it is this case's.
+                let _ = ua.incoming_within("MESSAGE", SILENCE).await;
+            }
             let _ = ua.clear().await;
-        }
+        });
     }
+    while clearing.join_next().await.is_some() {}
 }

@@ -37,7 +37,7 @@ impl Proto {
     }
 }
 
-/// Why the options cannot be used.
+/// Why there is nothing to report on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -47,6 +47,8 @@ pub enum TargetError {
     Address(String),
     #[error("no suite is called {0:?}")]
     Suite(String),
+    #[error("{0} answers no OPTIONS")]
+    NoAnswer(String),
 }
 
 /// A server under test.

@@ -8,6 +8,9 @@ use crate::link::Link;
 use crate::message::{Message, uri_of};
 use crate::target::{Account, Proto};
 
+/// How long a first response may take where its absence is no fault.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A request in the making: header lines in order, as they will be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Req {
@@ -215,7 +218,7 @@ impl Ua {
     /// one came soon.
     pub(crate) async fn start(&mut self, request: &Req) -> Verdict<(Req, Option<Message>)> {
         self.send(request).await?;
-        let first = self.response(request, Duration::from_millis(300)).await;
+        let first = self.response(request, SOON).await;
         let challenge = match &first {
             Some(first) if matches!(first.status(), Some(401 | 407)) => Some(first.clone()),
             Some(first) if first.status() == Some(100) => {
@@ -228,7 +231,7 @@ impl Ua {
             return fail("a challenge that cannot be answered");
         };
         self.send(&next).await?;
-        let first = self.response(&next, Duration::from_millis(300)).await;
+        let first = self.response(&next, SOON).await;
         Ok((next, first))
     }
 

@@ -261,8 +261,8 @@ async fn trying(ctx: Ctx) -> Verdict {
     let answer = final_answer(&mut p.a, &sent).await?;
     p.a.ack_failure(&sent, &answer).await?;
     check!(line.starts_with("SIP/2.0 100"), "expected 100, got {line}");
-    // 200 ms and the time a busy machine takes to pass it on.
-    check!(took < Duration::from_millis(300), "the 100 took {} ms", took.as_millis());
+    // 200 ms, and what a busy machine adds.
+    check!(took < Duration::from_millis(450), "the 100 took {} ms", took.as_millis());
     Ok(())
 }
 

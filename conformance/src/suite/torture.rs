@@ -14,7 +14,7 @@ use crate::target::Proto;
 use crate::vectors::{RFC4475, RFC5118, Vector, Want};
 
 /// How long an answer to a torture message may take before it counts as silence.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 fn vector_case(suite: &'static str, vector: &'static Vector) -> Case {
     Case {

@@ -91,7 +91,7 @@ async fn refusal_again(ctx: Ctx) -> Verdict {
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let one = p.answer(&invite).await?;
     check!(one.status() == Some(486), "expected 486, got {}", one.start);
-    let again = p.a.response(&invite, Duration::from_millis(1500)).await;
+    let again = p.a.response(&invite, Duration::from_millis(2500)).await;
     p.a.ack_failure(&invite, &one).await?;
     check!(again.is_some_and(|m| m.status() == Some(486)), "the 486 was not repeated before the ACK");
     match p.a.response(&invite, Duration::from_millis(1200)).await {
@@ -121,11 +121,11 @@ async fn timer_a(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
     let invite = p.invite();
     let (invite, seen) = p.deliver(&invite).await?;
-    let copy = p.b.incoming_within("INVITE", Duration::from_millis(1500)).await?;
+    let copy = p.b.incoming_within("INVITE", Duration::from_millis(2500)).await?;
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let last = final_answer(&mut p.a, &invite).await?;
     p.a.ack_failure(&invite, &last).await?;
-    let Some(copy) = copy else { return fail("the INVITE was not repeated within 1.5 s") };
+    let Some(copy) = copy else { return fail("the INVITE was not repeated within 2.5 s") };
     check!(copy.raw == seen.raw, "the copy differs from the first");
     Ok(())
 }
@@ -152,9 +152,9 @@ async fn timer_e(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
     let request = p.options();
     let (_, seen) = p.deliver(&request).await?;
-    let copy = p.b.incoming_within("OPTIONS", Duration::from_millis(1500)).await?;
+    let copy = p.b.incoming_within("OPTIONS", Duration::from_millis(2500)).await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
-    let Some(copy) = copy else { return fail("the OPTIONS was not repeated within 1.5 s") };
+    let Some(copy) = copy else { return fail("the OPTIONS was not repeated within 2.5 s") };
     check!(copy.branch() == seen.branch(), "the copy has another branch");
     Ok(())
 }
