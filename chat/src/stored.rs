@@ -26,9 +26,8 @@ fn is_of_the_way(name: HeaderName) -> bool {
     )
 }
 
-/// The header lines to keep. `date` (RFC 1123 form) is added where the sender gave none; `asserted` is the identity
-/// that we vouch for, which replaces any other.
-pub fn headers(message: &Message, date: &str, asserted: Option<&str>) -> Bytes {
+/// The header lines to keep. `date` (RFC 1123 form) is added where the sender gave none.
+pub fn headers(message: &Message, date: &str) -> Bytes {
     let mut out = Vec::with_capacity(message.bytes().len().min(2048));
     let mut push = |name: &[u8], value: &[u8]| {
         out.extend_from_slice(name);
@@ -39,15 +38,12 @@ pub fn headers(message: &Message, date: &str, asserted: Option<&str>) -> Bytes {
     let mut dated = false;
     for (name, value) in message.all_headers() {
         let known = HeaderName::of(name);
-        if is_of_the_way(known) || (known == HeaderName::PAssertedIdentity && asserted.is_some()) {
+        if is_of_the_way(known) {
             continue;
         }
         dated |= known == HeaderName::Date;
         // The full name: a compact one saves nothing on disk and is harder to read there.
         push(if known == HeaderName::Other { name } else { known.as_str().as_bytes() }, value);
-    }
-    if let Some(identity) = asserted {
-        push(HeaderName::PAssertedIdentity.as_str().as_bytes(), identity.as_bytes());
     }
     if !dated {
         push(HeaderName::Date.as_str().as_bytes(), date.as_bytes());
@@ -100,10 +96,10 @@ mod tests {
         let original = parse(Bytes::from(
             "MESSAGE sip:bob@example.com SIP/2.0\r\nv: SIP/2.0/UDP c;branch=z9hG4bK1\r\nRoute: <sip:p;lr>\r\n\
              Proxy-Authorization: Digest secret\r\nFrom: <sip:alice@example.com>;tag=1\r\nt: <sip:bob@example.com>\r\n\
-             i: c1\r\nCSeq: 7 MESSAGE\r\nExpires: 60\r\nP-Asserted-Identity: <sip:mallory@example.com>\r\n\
+             i: c1\r\nCSeq: 7 MESSAGE\r\nExpires: 60\r\nP-Asserted-Identity: <sip:alice@example.com>\r\n\
              X-Vendor:  odd ; value\r\nc: text/plain\r\nl: 5\r\n\r\nHello",
         ));
-        let kept = headers(&original, "Tue, 24 Nov 2026 10:00:00 GMT", Some("<sip:alice@example.com>"));
+        let kept = headers(&original, "Tue, 24 Nov 2026 10:00:00 GMT");
         let onward = Onward { uri: "sip:bob@192.0.2.1", via: "SIP/2.0/UDP s;branch=z9hG4bK9", route: "<sip:edge;lr>" };
         let again = parse(request(onward, &kept, original.body()));
         assert_eq!((again.uri(), again.branch()), (&b"sip:bob@192.0.2.1"[..], &b"z9hG4bK9"[..]));

@@ -1,24 +1,31 @@
-//! The running server.
+//! A running node: what is opened at the start, what runs beside the traffic, and how it ends.
+
+mod operator;
+mod parts;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chappe_api::{
-    Accounts, Counts, Door, Explanation, FateEvent, List, MessageCounts, Node, NodeError, OpenDoor, Page, Protocol,
-    Queue, Readiness, Registered, Status, TraceLine, Upgrade, Waiting, WebSockets,
-};
-use chappe_store::{Stores, Wanted};
-use tokio::sync::broadcast;
+use chappe_api::{Door, Node, Protocol, Upgrade, WebSockets};
+use chappe_net::{HttpIo, Net, UpgradedSocket};
+use chappe_sip::Transport;
+use chappe_store::Stores;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
-use crate::accounts::{StoredAccounts, unavailable};
+use crate::accounts::{Changed, StoredAccounts};
 use crate::config::Config;
+use crate::core::{Core, Front, epoch_seconds};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::service::drain;
+use crate::timers;
+
+pub use operator::{event, registered, waiting};
 
 /// What a node starts from.
 pub struct Setup {
@@ -33,33 +40,90 @@ pub struct Setup {
 
 /// A node that was started.
 pub struct Running {
-    node: Arc<Stored>,
+    operator: Arc<operator::Operator>,
+    core: Arc<Core>,
+    net: Net,
+    /// Index of the first WebSocket listener in the transport layer.
+    first_http: u16,
+    tasks: JoinSet<()>,
+    timers: std::thread::JoinHandle<()>,
 }
 
+/// AORs and accounts read in one page at the start.
+const PAGE: usize = 4096;
+/// How far refreshed registrations may be behind on disk.
+const FLUSH: Duration = Duration::from_secs(3);
+/// One part of the bindings is looked through for lapsed ones in this time.
+const SWEEP: Duration = Duration::from_millis(500);
+/// How often lapsed messages are looked for.
+const EXPIRE: Duration = Duration::from_secs(5);
+/// How often the fates of long ago and old nonces are forgotten.
+const FORGET: Duration = Duration::from_secs(60);
+
 impl Running {
-    /// Opens the store.
+    /// Opens the store, takes over what it has, and opens the SIP listeners.
     pub async fn start(setup: Setup) -> anyhow::Result<Running> {
-        let config = setup.config;
+        let Setup { config, listeners, http, echo } = setup;
         let stores = Stores::open(&config.store_url(), &config.data_dir).await.context("cannot open the store")?;
+        let metrics = Arc::new(Metrics::default());
+        let first_http = config.sip.listen.len() as u16;
+        let net = Net::bind(parts::net(&config, &http)?).context("cannot open the SIP listeners")?;
+        for (index, address) in (first_http..).zip(&http) {
+            net.set_address(index, *address);
+        }
+        for listener in net.listeners().iter().filter(|l| l.index < first_http) {
+            listeners.add("sip", format!("{}://{}", listener.transport.param(), listener.local));
+        }
+
+        let (drain, inbox) = drain::Drain::new();
+        let core = Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, drain, echo)?));
+        load(&core).await.context("cannot read the store")?;
+        core.set_net(net.clone());
+
+        let changed = {
+            let core = Arc::clone(&core);
+            move |changed| match changed {
+                Changed::Put(account) => core.directory.put(*account),
+                Changed::Removed(aor) => {
+                    core.directory.remove(&aor);
+                    core.location.update(&aor, Vec::clear);
+                    core.waiting.clear(&aor);
+                }
+            }
+        };
         let domains = config.domains.iter().map(ToString::to_string).collect();
-        let accounts = StoredAccounts::new(stores.clone(), domains, |_| {});
-        let started = SystemTime::now();
-        let node =
-            Stored { config, stores, accounts, listeners: setup.listeners, started, metrics: Metrics::default() };
-        Ok(Running { node: Arc::new(node) })
+        let accounts = StoredAccounts::new(stores, domains, changed);
+        let operator = Arc::new(operator::Operator {
+            config: Arc::clone(&config),
+            core: Arc::clone(&core),
+            accounts,
+            listeners,
+            started: SystemTime::now(),
+            metrics,
+        });
+
+        let timers = timers::spawn(Arc::clone(&core)).context("cannot start the timer thread")?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(drain::run(Arc::clone(&core), inbox));
+        tasks.spawn(flush(Arc::clone(&core)));
+        tasks.spawn(sweep(Arc::clone(&core)));
+        tasks.spawn(expire(Arc::clone(&core)));
+        tasks.spawn(forget(Arc::clone(&core), config.message.explain));
+        net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
+        Ok(Running { operator, core, net, first_http, tasks, timers })
     }
 
     pub fn node(&self) -> Arc<dyn Node> {
-        self.node.clone()
+        self.operator.clone()
     }
 
     /// What stands before the HTTP listeners.
     pub fn door(&self) -> Arc<dyn Door> {
-        Arc::new(OpenDoor)
+        Arc::new(Entrance { net: self.net.clone(), first: self.first_http, core: Arc::clone(&self.core) })
     }
 
     pub fn websockets(&self) -> Arc<dyn WebSockets> {
-        Arc::new(NoWebSockets)
+        Arc::new(Entrance { net: self.net.clone(), first: self.first_http, core: Arc::clone(&self.core) })
     }
 
     /// Why it cannot go on; pends while it can.
@@ -68,162 +132,164 @@ impl Running {
     }
 
     /// Finishes what is under way within `wait`, and closes the store.
-    pub async fn stop(self, _wait: Duration) {
-        if let Err(error) = self.node.stores.close().await {
+    pub async fn stop(mut self, wait: Duration) {
+        let deadline = Instant::now() + wait;
+        self.net.stop_accepting();
+        self.core.stop();
+        // What is under way: requests without a final response, and writes for those that have one.
+        while Instant::now() < deadline && self.core.is_busy() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.net.close_all(deadline).await;
+        if let Err(error) = self.core.persist.flush().await {
+            tracing::error!(%error, "the latest registrations could not be stored");
+        }
+        self.core.alarm().stop();
+        self.tasks.shutdown().await;
+        if self.timers.join().is_err() {
+            tracing::error!("the timer thread has panicked");
+        }
+        if let Err(error) = self.core.stores.close().await {
             tracing::error!(%error, "the store did not close well");
         }
     }
 }
 
-struct NoWebSockets;
-
-impl WebSockets for NoWebSockets {
-    fn serves(&self, _protocol: Protocol) -> bool {
-        false
+/// Takes accounts, bindings and the depths of queues into memory.
+async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
+    let mut after: Option<Box<str>> = None;
+    loop {
+        let page = core.stores.accounts.page(after.as_deref(), PAGE).await?;
+        let full = page.len() == PAGE;
+        after = page.last().map(|a| a.aor.clone());
+        page.into_iter().for_each(|account| core.directory.put(account));
+        if !full {
+            break;
+        }
     }
-
-    fn adopt(&self, _upgrade: Upgrade, _io: chappe_net::HttpIo, _read: Bytes) {}
+    let (mut after, now) = (None, epoch_seconds());
+    loop {
+        let page = core.stores.locations.scan(after.as_deref(), PAGE).await?;
+        let full = page.len() == PAGE;
+        after = page.last().map(|l| l.aor.clone());
+        for mut located in page {
+            located.bindings.retain(|b| b.expires > now);
+            for binding in &mut located.bindings {
+                binding.dormant |= parts::needs_its_connection(binding);
+            }
+            core.location.load(located.aor, located.revision, located.bindings);
+        }
+        if !full {
+            break;
+        }
+    }
+    let mut after: Option<Box<str>> = None;
+    let mut stored = 0;
+    loop {
+        let page = core.stores.queue.depths(after.as_deref(), PAGE).await?;
+        let full = page.len() == PAGE;
+        after = page.last().map(|(aor, _)| aor.clone());
+        for (aor, depth) in page {
+            core.waiting.add(&aor, depth.count);
+            stored += depth.count;
+        }
+        if !full {
+            break;
+        }
+    }
+    core.ledger.load(stored as i64);
+    Ok(())
 }
 
-struct Stored {
-    config: Arc<Config>,
-    stores: Stores,
-    accounts: StoredAccounts,
-    listeners: Listeners,
-    started: SystemTime,
-    metrics: Metrics,
+/// Puts refreshed registrations on disk.
+async fn flush(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(FLUSH);
+    loop {
+        ticks.tick().await;
+        if core.persist.waiting() > 0
+            && let Err(error) = core.persist.flush().await
+        {
+            core.counters.store_failed();
+            tracing::error!(%error, "registrations could not be stored; they stay in memory");
+        }
+    }
+}
+
+/// Ends bindings whose time is over, a part of all at a time.
+async fn sweep(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    for part in 0.. {
+        ticks.tick().await;
+        for change in core.location.expire(part, epoch_seconds()) {
+            crate::service::notify::registration_changed(&core, &change.aor, &change.before, &change.after);
+            core.persist.later(&change.aor);
+        }
+    }
+}
+
+/// Ends the wait of messages whose time is over.
+async fn expire(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(EXPIRE);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = drain::expire(&core).await {
+            core.counters.store_failed();
+            tracing::error!(%error, "expired messages could not be dealt with");
+        }
+    }
+}
+
+/// Forgets what nobody will ask for any more.
+async fn forget(core: Arc<Core>, explain: Duration) {
+    let mut ticks = tokio::time::interval(FORGET);
+    loop {
+        ticks.tick().await;
+        let now = epoch_seconds();
+        core.identity.expire(now);
+        let before = now.saturating_sub(explain.as_secs());
+        let fates = core.stores.fates.purge(before * 1000).await;
+        let receipts = core.stores.receipts.forget(before).await;
+        if let Err(error) = fates.and(receipts) {
+            core.counters.store_failed();
+            tracing::warn!(%error, "old records could not be removed");
+        }
+    }
+}
+
+/// HTTP connections, before their first request and after they became WebSockets.
+struct Entrance {
+    net: Net,
+    first: u16,
+    core: Arc<Core>,
 }
 
 #[async_trait]
-impl Node for Stored {
-    async fn status(&self) -> Result<Status, NodeError> {
-        let fates = self.stores.fates.counts().await.map_err(unavailable)?;
-        let messages = MessageCounts {
-            accepted: fates.accepted,
-            delivered: fates.delivered,
-            stored: fates.stored,
-            expired: fates.expired,
-            refused: fates.refused,
-        };
-        let accounts = self.stores.accounts.count().await.map_err(unavailable)?;
-        Ok(Status {
-            version: env!("CARGO_PKG_VERSION").into(),
-            node: String::new(),
-            pid: std::process::id(),
-            started: self.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            uptime_s: self.started.elapsed().map_or(0, |up| up.as_secs()),
-            domains: self.config.domains.iter().map(ToString::to_string).collect(),
-            data_dir: self.config.data_dir.display().to_string(),
-            store: self.config.store_name(),
-            listeners: self.listeners.all(),
-            readiness: self.readiness(),
-            counts: Counts { accounts, messages, ..Counts::default() },
-        })
-    }
-
-    fn readiness(&self) -> Readiness {
-        Readiness { ready: true, reasons: Vec::new() }
-    }
-
-    fn metrics(&self) -> String {
-        self.metrics.render(|_| {})
-    }
-
-    async fn registrations(&self, page: Page) -> Result<List<Registered>, NodeError> {
-        let located = self.stores.locations.scan(page.after.as_deref(), page.size()).await.map_err(unavailable)?;
-        let items = located.iter().map(|at| registered(&at.aor, &at.bindings)).collect();
-        Ok(List::page(items, page.size(), |user: &Registered| user.aor.clone()))
-    }
-
-    async fn registration(&self, aor: &str) -> Result<Registered, NodeError> {
-        self.accounts.show(aor).await?;
-        let (_, bindings) = self.stores.locations.bindings(aor).await.map_err(unavailable)?;
-        Ok(registered(aor, &bindings))
-    }
-
-    async fn queues(&self, page: Page) -> Result<List<Queue>, NodeError> {
-        let depths = self.stores.queue.depths(page.after.as_deref(), page.size()).await.map_err(unavailable)?;
-        let queue = |(aor, depth): &(Box<str>, chappe_store::Depth)| Queue {
-            aor: aor.to_string(),
-            messages: depth.count,
-            bytes: depth.bytes,
-        };
-        let items = depths.iter().map(queue).collect();
-        Ok(List::page(items, page.size(), |queue: &Queue| queue.aor.clone()))
-    }
-
-    async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError> {
-        self.accounts.show(aor).await?;
-        let after = match &page.after {
-            Some(after) => after.parse().map_err(|_| NodeError::Invalid { field: "after", why: "no number".into() })?,
-            None => 0,
-        };
-        let wanted = [Wanted { recipient: aor.into(), device: None, after }];
-        let found = self.stores.queue.pending(&wanted, page.size()).await.map_err(unavailable)?.pop();
-        let items = found.unwrap_or_default().iter().map(waiting).collect();
-        Ok(List::page(items, page.size(), |message: &Waiting| message.id.to_string()))
-    }
-
-    async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
-        let fates = self.stores.fates.lookup(id).await.map_err(unavailable)?;
-        if fates.is_empty() {
-            return Err(NodeError::NotFound { what: "message" });
+impl Door for Entrance {
+    async fn prepare(&self, listener: usize, tcp: TcpStream, peer: SocketAddr) -> Option<(HttpIo, SocketAddr)> {
+        if self.core.admission.bans.is_banned(peer.ip(), self.core.uptime_ms()) {
+            return None;
         }
-        Ok(Explanation { id: id.to_owned(), events: fates.iter().map(event).collect() })
-    }
-
-    fn accounts(&self) -> &dyn Accounts {
-        &self.accounts
-    }
-
-    fn trace(&self, _user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError> {
-        Err(NodeError::Unsupported { why: "no SIP listener runs" })
-    }
-
-    async fn backup(&self, file: &Path) -> Result<(), NodeError> {
-        self.stores.backup(file).await.map_err(unavailable)
+        self.net.accept_http(self.first + listener as u16, tcp, peer).await
     }
 }
 
-/// Bindings as the operator sees them.
-pub fn registered(aor: &str, bindings: &[chappe_sip::registrar::Binding]) -> Registered {
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let binding = |binding: &chappe_sip::registrar::Binding| chappe_api::Binding {
-        contact: binding.contact.to_string(),
-        instance_id: binding.instance_id.as_ref().map(ToString::to_string),
-        reg_id: binding.reg_id,
-        flow: binding.flow.as_ref().map(ToString::to_string).or_else(|| some(&binding.received)),
-        path: some(&binding.path).into_iter().collect(),
-        q: f32::from(binding.q) / 1000.0,
-        expires: binding.expires,
-        user_agent: some(&binding.user_agent),
-    };
-    Registered { aor: aor.to_owned(), bindings: bindings.iter().map(binding).collect() }
-}
+impl WebSockets for Entrance {
+    fn serves(&self, protocol: Protocol) -> bool {
+        protocol == Protocol::Sip && !self.core.is_stopping()
+    }
 
-/// A queued message as the operator sees it.
-pub fn waiting(message: &chappe_store::QueuedMessage) -> Waiting {
-    Waiting {
-        id: message.id,
-        message_id: message.message_id.as_ref().map(ToString::to_string),
-        call_id: message.call_id.to_string(),
-        from: message.sender.to_string(),
-        device: message.device.as_ref().map(ToString::to_string),
-        bytes: message.size() as u64,
-        accepted_ms: message.accepted_ms,
-        expires: message.expires_at,
+    fn adopt(&self, upgrade: Upgrade, io: HttpIo, read: Bytes) {
+        let Upgrade { protocol, peer, host, origin, path } = upgrade;
+        let details = chappe_net::Upgrade { host, origin, path, protocol: protocol.name().to_owned(), user: None };
+        let listener = self.first + peer.listener as u16;
+        let socket = UpgradedSocket { io, leftover: read, remote: peer.remote, listener, upgrade: details };
+        if self.net.adopt_websocket(socket).is_none() {
+            tracing::debug!("a WebSocket was not admitted");
+        }
     }
 }
 
-/// A step in the life of a message as the operator sees it.
-pub fn event(fate: &chappe_store::Fate) -> FateEvent {
-    FateEvent {
-        at_ms: fate.at_ms,
-        event: fate.event.name().to_owned(),
-        recipient: fate.recipient.to_string(),
-        device: fate.device.as_ref().map(ToString::to_string),
-        status: (fate.detail != 0).then_some(fate.detail),
-        message_id: fate.message_id.as_ref().map(ToString::to_string),
-        call_id: fate.call_id.to_string(),
-    }
+/// The transport of an HTTP listener's WebSockets.
+fn websocket(secure: bool) -> Transport {
+    if secure { Transport::Wss } else { Transport::Ws }
 }

@@ -195,8 +195,13 @@ section! {
         pub queue_per_user: u32 = 10_000 => 1..=10_000_000;
         /// Longest body; more is refused with 513.
         pub max_size: Size = Size::kib(32) => Size(200)..=Size::mib(16);
-        /// Content types that are taken, "text/*" for all of a kind; others are refused with 415. Empty: any.
-        pub accept: Vec<String> = Vec::new();
+        /// Content types that are taken, `*` standing for anything; others are refused with 415. Empty: any.
+        pub accept: Vec<String> = [
+            "text/*", "message/*", "multipart/*", "image/*", "application/*+xml", "application/*+json", "application/vnd.*",
+            "application/cipher.vnd.*", "application/json", "application/xml", "application/octet-stream", "application/sdp",
+        ]
+        .map(String::from)
+        .to_vec();
         /// Waiting messages sent to one device at a time when it comes back.
         pub drain_window: u32 = 8 => 1..=1000;
         /// Waiting messages sent to one device in a second when it comes back.

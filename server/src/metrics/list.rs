@@ -108,10 +108,6 @@ metrics! {
         "chappe_sip_responses_received_total" responses_received: By<Class, Counter>,
         /// Time from a request to its final response, transactions that were proxied included.
         "chappe_sip_request_seconds" request_time: By<Method, Histogram>,
-        /// Retransmissions received and answered without work.
-        "chappe_sip_retransmissions_received_total" retransmissions_received: Counter,
-        /// Retransmissions sent.
-        "chappe_sip_retransmissions_sent_total" retransmissions_sent: Counter,
         /// Bytes from the wire that were no SIP message.
         "chappe_sip_malformed_total" malformed: By<Transport, Counter>,
         /// Transactions open now.
@@ -130,16 +126,6 @@ metrics! {
         "chappe_accounts" accounts: Gauge,
         /// Connections open now.
         "chappe_connections" connections: By<Transport, Gauge>,
-        /// Messages taken over with a 2xx. At any moment accepted = delivered + stored + expired + refused.
-        "chappe_messages_accepted_total" messages_accepted: Counter,
-        /// Messages that the recipient or the next server took.
-        "chappe_messages_delivered_total" messages_delivered: Counter,
-        /// Messages that wait for their recipient now.
-        "chappe_messages_stored" messages_stored: Gauge,
-        /// Messages whose time was over.
-        "chappe_messages_expired_total" messages_expired: Counter,
-        /// Messages that were accepted and then finally refused by the recipient, or removed by the operator.
-        "chappe_messages_refused_total" messages_refused: Counter,
         /// Receipts made by the server.
         "chappe_receipts_total" receipts: Counter,
         /// Time from handing a write to the store until it is on disk.

@@ -1,0 +1,152 @@
+//! Who sent a request: digest, connections that have authenticated, the trust domain (RFC 3261 §22, RFC 3325).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::RandomState;
+use bytes::Bytes;
+use chappe_auth::{Credentials, Gate, GateConfig, Ha1Forms, Request as Digest, Username, Verdict};
+use chappe_net::Network;
+use chappe_sip::{Flow, HeaderName, Message, Reply};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::directory::{Directory, Entry};
+
+/// Connections remembered as authenticated, at most; the one that does not fit is challenged again.
+const CONNECTIONS: usize = 4_000_000;
+const SHARDS: usize = 64;
+
+/// Which kind of challenge (RFC 3261 §22.2, §22.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// 401 and WWW-Authenticate.
+    Registrar,
+    /// 407 and Proxy-Authenticate.
+    Proxy,
+}
+
+/// What became of a look at the credentials.
+#[derive(Debug)]
+pub enum Checked {
+    /// Authenticated as this account.
+    User(Arc<Entry>),
+    /// Send this; nobody failed.
+    Challenge(Bytes),
+    /// Send this, and count it against the peer.
+    Wrong { answer: Bytes, unknown: bool },
+}
+
+/// Checks credentials and remembers connections.
+pub struct Identity {
+    gate: Gate,
+    trusted: Vec<Network>,
+    /// Users that a connection has authenticated as.
+    connections: Box<[Mutex<Users>]>,
+}
+
+type Users = HashMap<u64, SmallVec<[Arc<Entry>; 1]>, RandomState>;
+
+impl Identity {
+    /// `key` signs nonces; `now` in seconds since the epoch: nonces from before are asked for again.
+    pub fn new(config: GateConfig, key: &[u8; 32], trusted: Vec<Network>, now: u64) -> Identity {
+        Identity {
+            gate: Gate::new(config, key, now),
+            trusted,
+            connections: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Whether the peer belongs to the trust domain.
+    pub fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|n| n.contains(peer))
+    }
+
+    /// Whether `aor` has authenticated over this connection; never for a datagram, whose source proves nothing.
+    pub fn knows(&self, flow: &Flow, aor: &str) -> bool {
+        flow.is_connection()
+            && self
+                .shard(flow.connection)
+                .lock()
+                .get(&flow.connection)
+                .is_some_and(|u| u.iter().any(|e| &*e.aor == aor))
+    }
+
+    /// Remembers that `user` has authenticated over a connection.
+    pub fn remember(&self, flow: &Flow, user: &Arc<Entry>) {
+        if !flow.is_connection() {
+            return;
+        }
+        let mut users = self.shard(flow.connection).lock();
+        if users.len() >= CONNECTIONS / SHARDS && !users.contains_key(&flow.connection) {
+            return;
+        }
+        let known = users.entry(flow.connection).or_default();
+        if !known.iter().any(|e| Arc::ptr_eq(e, user)) {
+            known.retain(|e| e.aor != user.aor);
+            known.push(Arc::clone(user));
+        }
+    }
+
+    pub fn forget(&self, flow: &Flow) {
+        self.shard(flow.connection).lock().remove(&flow.connection);
+    }
+
+    /// Looks at the credentials of a request for `realm`. `salt` is random. The answer of an unknown user is that of
+    /// a wrong password.
+    pub fn check(
+        &self,
+        request: &Message,
+        realm: &str,
+        role: Role,
+        directory: &Directory,
+        now: u64,
+        salt: [u8; 8],
+        tag: &str,
+    ) -> Checked {
+        let (header, answer, status) = match role {
+            Role::Registrar => (HeaderName::Authorization, HeaderName::WwwAuthenticate, 401),
+            Role::Proxy => (HeaderName::ProxyAuthorization, HeaderName::ProxyAuthenticate, 407),
+        };
+        let digest = Digest { method: request.method_text(), body: request.body(), realm, binding: b"" };
+        let challenge = |stale: bool| {
+            let mut reply = Reply::new(request, status, tag);
+            for value in self.gate.challenge(&digest, stale, now, salt) {
+                reply = reply.header(answer, &value);
+            }
+            reply.finish()
+        };
+        let ours = |c: &Credentials<'_>| c.realm.eq_ignore_ascii_case(realm);
+        let Some(credentials) = request.headers(header).filter_map(|v| Credentials::parse(v).ok()).find(ours) else {
+            return Checked::Challenge(challenge(false));
+        };
+        let name = Username::parse(&credentials.username).filter(|n| n.belongs_to(realm));
+        let entry = name.and_then(|n| {
+            let mut aor = String::with_capacity(n.user.len() + 1 + realm.len());
+            aor.push_str(n.user);
+            aor.push('@');
+            aor.push_str(realm);
+            directory.find(&aor)
+        });
+        let entry = entry.filter(|e| !e.disabled);
+        let secrets = entry.as_ref().map(|e| {
+            let forms = Ha1Forms::from_bytes(&e.secrets.0);
+            forms.get(name.map_or(chappe_auth::Form::Plain, |n| n.form)).clone()
+        });
+        match (self.gate.judge(&credentials, &digest, secrets.as_ref(), now), entry) {
+            (Verdict::Admit { .. }, Some(entry)) => Checked::User(entry),
+            (Verdict::Challenge { stale }, _) => Checked::Challenge(challenge(stale)),
+            (_, entry) => Checked::Wrong { answer: challenge(false), unknown: entry.is_none() },
+        }
+    }
+
+    /// Gives back memory of old nonces; call it every minute or so.
+    pub fn expire(&self, now: u64) {
+        self.gate.expire(now);
+    }
+
+    fn shard(&self, connection: u64) -> &Mutex<Users> {
+        &self.connections[connection as usize % SHARDS]
+    }
+}

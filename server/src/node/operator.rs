@@ -1,0 +1,257 @@
+//! What the operator sees of the node and may ask of it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use chappe_api::{
+    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, Node, NodeError, Page, Queue, Readiness, Registered,
+    Status, TraceLine, Waiting,
+};
+use chappe_store::Wanted;
+use tokio::sync::broadcast;
+
+use crate::accounts::{StoredAccounts, unavailable};
+use crate::config::Config;
+use crate::core::Core;
+use crate::listeners::Listeners;
+use crate::metrics::{Kind, Metrics};
+
+pub(super) struct Operator {
+    pub(super) config: Arc<Config>,
+    pub(super) core: Arc<Core>,
+    pub(super) accounts: StoredAccounts,
+    pub(super) listeners: Listeners,
+    pub(super) started: SystemTime,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Operator {
+    fn messages(&self) -> MessageCounts {
+        let ledger = &self.core.ledger;
+        MessageCounts {
+            accepted: ledger.accepted.load(Ordering::Relaxed),
+            delivered: ledger.delivered.load(Ordering::Relaxed),
+            stored: ledger.stored.load(Ordering::Relaxed).max(0) as u64,
+            expired: ledger.expired.load(Ordering::Relaxed),
+            refused: ledger.refused.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[async_trait]
+impl Node for Operator {
+    async fn status(&self) -> Result<Status, NodeError> {
+        let core = &self.core;
+        let (registered, bindings) = core.location.counts();
+        let (transactions, _) = core.load();
+        let counts = Counts {
+            accounts: core.directory.len() as u64,
+            registered,
+            bindings,
+            connections: core.net().map_or(0, |net| net.connections() as u64),
+            transactions: (transactions.invite_servers
+                + transactions.non_invite_servers
+                + transactions.invite_clients
+                + transactions.non_invite_clients) as u64,
+            banned: core.admission.bans.count(core.uptime_ms()) as u64,
+            messages: self.messages(),
+        };
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            node: String::new(),
+            pid: std::process::id(),
+            started: self.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            uptime_s: self.started.elapsed().map_or(0, |up| up.as_secs()),
+            domains: self.config.domains.iter().map(ToString::to_string).collect(),
+            data_dir: self.config.data_dir.display().to_string(),
+            store: self.config.store_name(),
+            listeners: self.listeners.all(),
+            readiness: self.readiness(),
+            counts,
+        })
+    }
+
+    fn readiness(&self) -> Readiness {
+        let core = &self.core;
+        let mut reasons = Vec::new();
+        if core.is_stopping() {
+            reasons.push("the server is stopping".to_owned());
+        }
+        if core.net().is_none() {
+            reasons.push("the SIP listeners are not open".to_owned());
+        }
+        if core.overloaded() {
+            reasons.push("too many writes wait for the store".to_owned());
+        }
+        Readiness { ready: reasons.is_empty(), reasons }
+    }
+
+    fn metrics(&self) -> String {
+        let (core, metrics) = (&self.core, &self.metrics);
+        let (registered, bindings) = core.location.counts();
+        let (transactions, work) = core.load();
+        metrics.registered.set(registered);
+        metrics.bindings.set(bindings);
+        metrics.accounts.set(core.directory.len() as u64);
+        metrics.banned.set(core.admission.bans.count(core.uptime_ms()) as u64);
+        metrics.store_queue.set(core.store_queue.load(Ordering::Relaxed));
+        let open = transactions.invite_servers
+            + transactions.non_invite_servers
+            + transactions.invite_clients
+            + transactions.non_invite_clients;
+        metrics.transactions.set(open as u64);
+        let messages = self.messages();
+        metrics.render(|out| {
+            let counter = |out: &mut crate::metrics::Exposition, name, help: &str, value: u64| {
+                out.family(name, Kind::Counter, help).sample(&[], value);
+            };
+            counter(
+                out,
+                "chappe_messages_accepted_total",
+                "Messages taken over with a 2xx. At any moment accepted = delivered + stored + expired + refused.",
+                messages.accepted,
+            );
+            counter(out, "chappe_messages_delivered_total", "Messages that the recipient took.", messages.delivered);
+            counter(out, "chappe_messages_expired_total", "Messages whose time was over.", messages.expired);
+            counter(
+                out,
+                "chappe_messages_refused_total",
+                "Messages that were accepted and then refused by the recipient, or removed by the operator.",
+                messages.refused,
+            );
+            out.family("chappe_messages_stored", Kind::Gauge, "Messages that wait for their recipient now.")
+                .sample(&[], messages.stored);
+            out.family("chappe_messages_imbalance", Kind::Gauge, "How far the law of messages is broken; always 0.")
+                .sample(&[], core.ledger.imbalance());
+            out.family("chappe_sip_work", Kind::Gauge, "Requests being forwarded or delivered now.").sample(&[], work);
+            out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions to registrations now.")
+                .sample(&[], core.watched.count());
+            counter(
+                out,
+                "chappe_sip_retransmissions_sent_total",
+                "Retransmissions sent.",
+                transactions.retransmissions,
+            );
+            counter(
+                out,
+                "chappe_sip_retransmissions_received_total",
+                "Retransmissions received and answered without work.",
+                transactions.absorbed,
+            );
+            counter(
+                out,
+                "chappe_sip_client_timeouts_total",
+                "Requests of ours without an answer in time.",
+                transactions.client_timeouts,
+            );
+            for (name, help, value) in core.counters.simple() {
+                counter(out, name, help.trim(), value);
+            }
+        })
+    }
+
+    async fn registrations(&self, page: Page) -> Result<List<Registered>, NodeError> {
+        let located = self.core.location.page(page.after.as_deref(), page.size());
+        let items = located.iter().map(|(aor, bindings)| registered(aor, bindings)).collect();
+        Ok(List::page(items, page.size(), |user: &Registered| user.aor.clone()))
+    }
+
+    async fn registration(&self, aor: &str) -> Result<Registered, NodeError> {
+        self.accounts.show(aor).await?;
+        Ok(self.core.location.with(aor, |bindings| registered(aor, bindings)))
+    }
+
+    async fn queues(&self, page: Page) -> Result<List<Queue>, NodeError> {
+        let depths = self.core.stores.queue.depths(page.after.as_deref(), page.size()).await.map_err(unavailable)?;
+        let queue = |(aor, depth): &(Box<str>, chappe_store::Depth)| Queue {
+            aor: aor.to_string(),
+            messages: depth.count,
+            bytes: depth.bytes,
+        };
+        let items = depths.iter().map(queue).collect();
+        Ok(List::page(items, page.size(), |queue: &Queue| queue.aor.clone()))
+    }
+
+    async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError> {
+        self.accounts.show(aor).await?;
+        let after = match &page.after {
+            Some(after) => after.parse().map_err(|_| NodeError::Invalid { field: "after", why: "no number".into() })?,
+            None => 0,
+        };
+        let wanted = [Wanted { recipient: aor.into(), device: None, after }];
+        let found = self.core.stores.queue.pending(&wanted, page.size()).await.map_err(unavailable)?.pop();
+        let items = found.unwrap_or_default().iter().map(waiting).collect();
+        Ok(List::page(items, page.size(), |message: &Waiting| message.id.to_string()))
+    }
+
+    async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
+        let mut fates = self.core.stores.fates.lookup(id).await.map_err(unavailable)?;
+        fates.extend(self.core.recent.find(id));
+        fates.sort_by_key(|fate| fate.at_ms);
+        if fates.is_empty() {
+            return Err(NodeError::NotFound { what: "message" });
+        }
+        Ok(Explanation { id: id.to_owned(), events: fates.iter().map(event).collect() })
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError> {
+        if user.len() < 2 {
+            return Err(NodeError::Invalid { field: "user", why: "at least two characters".into() });
+        }
+        Ok(self.core.trace.watch(user))
+    }
+
+    async fn backup(&self, file: &Path) -> Result<(), NodeError> {
+        self.core.stores.backup(file).await.map_err(unavailable)
+    }
+}
+
+/// Bindings as the operator sees them.
+pub fn registered(aor: &str, bindings: &[chappe_sip::registrar::Binding]) -> Registered {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let binding = |binding: &chappe_sip::registrar::Binding| chappe_api::Binding {
+        contact: binding.contact.to_string(),
+        instance_id: binding.instance_id.as_ref().map(ToString::to_string),
+        reg_id: binding.reg_id,
+        flow: binding.flow.as_ref().map(ToString::to_string).or_else(|| some(&binding.received)),
+        path: some(&binding.path).into_iter().collect(),
+        q: f32::from(binding.q) / 1000.0,
+        expires: binding.expires,
+        user_agent: some(&binding.user_agent),
+    };
+    Registered { aor: aor.to_owned(), bindings: bindings.iter().map(binding).collect() }
+}
+
+/// A queued message as the operator sees it.
+pub fn waiting(message: &chappe_store::QueuedMessage) -> Waiting {
+    Waiting {
+        id: message.id,
+        message_id: message.message_id.as_ref().map(ToString::to_string),
+        call_id: message.call_id.to_string(),
+        from: message.sender.to_string(),
+        device: message.device.as_ref().map(ToString::to_string),
+        bytes: message.size() as u64,
+        accepted_ms: message.accepted_ms,
+        expires: message.expires_at,
+    }
+}
+
+/// A step in the life of a message as the operator sees it.
+pub fn event(fate: &chappe_store::Fate) -> FateEvent {
+    FateEvent {
+        at_ms: fate.at_ms,
+        event: fate.event.name().to_owned(),
+        recipient: fate.recipient.to_string(),
+        device: fate.device.as_ref().map(ToString::to_string),
+        status: (fate.detail != 0).then_some(fate.detail),
+        message_id: fate.message_id.as_ref().map(ToString::to_string),
+        call_id: fate.call_id.to_string(),
+    }
+}

@@ -1,0 +1,282 @@
+//! From the configuration to the parts of a node.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use chappe_auth::{GateConfig, Qop};
+use chappe_chat::MessagePolicy;
+use chappe_net::{CertificateFiles, HostPort, ListenerConfig, Net, Network, ResolveConfig, TlsConfig, Verify};
+use chappe_sip::outbound::FlowTokens;
+use chappe_sip::proxy::{Local, ProxyPolicy};
+use chappe_sip::registrar::{self, Binding, GruuKey};
+use chappe_sip::transaction::Timers;
+use chappe_sip::{Transport, Uri, layer};
+use chappe_store::Stores;
+
+use super::websocket;
+use crate::admission::{Bans, Rates};
+use crate::config::{self, Config};
+use crate::core::{Admission, Challenge, Parts, SHARDS, Settings, epoch_seconds};
+use crate::hops::{Face, Hops};
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::resolve::Resolver;
+use crate::service::drain::Drain;
+
+/// Keys remembered in the tables of rates.
+const RATED: usize = 200_000;
+/// The sender of a MESSAGE is answered within this time, well inside its transaction's 32 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The transport layer: SIP listeners in their order, then those of HTTP.
+pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe_net::Config> {
+    let mut listeners = Vec::new();
+    let advertise = config.sip.advertised.as_ref().map(|host| HostPort { host: host.as_str().to_owned(), port: None });
+    for listen in &config.sip.listen {
+        let transport = match listen.scheme {
+            config::SipScheme::Udp => Transport::Udp,
+            config::SipScheme::Tcp => Transport::Tcp,
+            config::SipScheme::Tls => Transport::Tls,
+        };
+        let mut listener = ListenerConfig::new(transport, listen.address);
+        listener.advertise = advertise.clone();
+        listener.proxies = networks(&config.sip.proxy_protocol)?;
+        listener.threads = config.sip.udp_workers.into();
+        listeners.push(listener);
+    }
+    for (listen, address) in config.http.listen.iter().zip(http) {
+        let transport = websocket(listen.scheme == config::HttpScheme::Https);
+        let mut listener = ListenerConfig::new(transport, *address);
+        listener.advertise = advertise.clone();
+        listener.proxies = networks(&config.http.proxy_protocol)?;
+        listeners.push(listener);
+    }
+    let sip = &config.sip.limits;
+    let limits = chappe_net::Limits {
+        head: sip.max_header_size.bytes(),
+        message: sip.max_message_size.bytes(),
+        connections: config.limits.connections as usize,
+        connections_per_address: config.limits.connections_per_peer as usize,
+        handshake_timeout: config.tls.handshake_timeout,
+        idle: sip.idle_timeout,
+        message_timeout: sip.read_timeout,
+        backlog: sip.write_queue.bytes(),
+        ..chappe_net::Limits::default()
+    };
+    let pair = |certificate: &Option<_>, key: &Option<_>| {
+        Some(CertificateFiles { certificate: Clone::clone(certificate.as_ref()?), key: Clone::clone(key.as_ref()?) })
+    };
+    let own = pair(&config.tls.certificate, &config.tls.key);
+    let extra = config.tls.extra.iter().filter_map(|c| pair(&c.certificate, &c.key));
+    let tls = TlsConfig {
+        certificates: own.into_iter().chain(extra).collect(),
+        data_dir: Some(config.data_dir.clone()),
+        domains: config.domains.iter().map(ToString::to_string).collect(),
+        client_auth: match config.tls.client_auth {
+            config::ClientAuth::Off => chappe_net::ClientAuth::Off,
+            config::ClientAuth::Optional => chappe_net::ClientAuth::Optional,
+            config::ClientAuth::Required => chappe_net::ClientAuth::Required,
+        },
+        client_authorities: config.tls.client_ca.iter().cloned().collect(),
+        verify: match (config.tls.verify, config.tls.authorities.is_empty()) {
+            (false, _) => Verify::Nothing,
+            (true, true) => Verify::System,
+            (true, false) => Verify::Files(config.tls.authorities.clone()),
+        },
+        key_log: false,
+    };
+    let next_hops = config.sip.next_hops.as_deref().map(networks).transpose()?;
+    Ok(chappe_net::Config { listeners, limits, next_hops, tls, ..chappe_net::Config::default() })
+}
+
+/// The SIP side.
+pub(super) fn core(
+    config: &Config,
+    stores: Stores,
+    metrics: Arc<Metrics>,
+    net: &Net,
+    drain: Drain,
+    echo: Option<String>,
+) -> anyhow::Result<Parts> {
+    let key = Keys::load(&config.data_dir)?;
+    let now = epoch_seconds();
+    let auth = &config.sip.authentication;
+    let gate = GateConfig {
+        algorithms: auth.algorithms.iter().map(|a| algorithm(*a)).collect(),
+        qop: vec![Qop::Auth, Qop::AuthInt],
+        nonce_lifetime: auth.nonce_lifetime.as_secs(),
+        ..GateConfig::default()
+    };
+    let (local, faces) = faces(config, net);
+    let transports: Vec<Transport> = [Transport::Udp, Transport::Tcp, Transport::Tls]
+        .into_iter()
+        .filter(|t| faces.iter().any(|f| f.transport == *t))
+        .collect();
+    let resolve = ResolveConfig {
+        transports,
+        ipv4: faces.iter().any(|f| !f.is_ipv6),
+        ipv6: faces.iter().any(|f| f.is_ipv6),
+        ..ResolveConfig::default()
+    };
+    let millis = |time: Duration| time.as_millis() as u64;
+    let (limits, ban) = (&config.limits, &config.limits.ban);
+    Ok(Parts {
+        settings: settings(config, echo),
+        local,
+        hops: Hops::new(faces),
+        location: Arc::default(),
+        directory: Default::default(),
+        identity: Identity::new(gate, &key.derive("nonces"), networks(&config.sip.trusted)?, now),
+        stores,
+        admission: Admission {
+            peers: Rates::new(limits.peer_rate, limits.peer_burst, RATED),
+            users: Rates::new(limits.user_rate, limits.user_burst, RATED),
+            bans: Bans::new(ban.threshold, millis(ban.window), millis(ban.time), ban.max_entries as usize),
+        },
+        tokens: FlowTokens::new(&key.derive("flows"), 0, now as u32),
+        gruu: GruuKey::new(key.derive("gruu")),
+        waiting: Default::default(),
+        drain,
+        resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
+        layer: layer::Config {
+            timers: Timers {
+                t1: config.sip.timers.t1,
+                t2: config.sip.timers.t2,
+                t4: config.sip.timers.t4,
+                ..Timers::default()
+            },
+            limit: (config.sip.limits.max_transactions as usize).div_ceil(SHARDS),
+        },
+        trace: Default::default(),
+        metrics,
+        runtime: tokio::runtime::Handle::current(),
+    })
+}
+
+fn settings(config: &Config, echo: Option<String>) -> Settings {
+    let registration = &config.sip.registration;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let types = if config.message.accept.is_empty() { vec!["*".to_owned()] } else { config.message.accept.clone() };
+    Settings {
+        domains: config.domains.iter().map(|d| d.as_str().into()).collect(),
+        limits: chappe_sip::Limits {
+            message: config.sip.limits.max_message_size.bytes(),
+            head: config.sip.limits.max_header_size.bytes(),
+            headers: config.sip.limits.max_headers as usize,
+            ..chappe_sip::Limits::default()
+        },
+        proxy: ProxyPolicy { max_breadth: config.sip.limits.max_breadth, ..ProxyPolicy::default() },
+        registrar: registrar::Policy {
+            default_expires: seconds(registration.default_expires),
+            min_expires: seconds(registration.min_expires),
+            max_expires: seconds(registration.max_expires),
+            max_bindings: registration.max_bindings as usize,
+            ..registrar::Policy::default()
+        },
+        message: MessagePolicy {
+            max_size: config.message.max_size.bytes(),
+            types,
+            default_expires: config.message.default_expires.as_secs(),
+            max_expires: config.message.max_expires.as_secs(),
+        },
+        queue_per_user: config.message.queue_per_user.into(),
+        challenge: match config.sip.authentication.require {
+            config::Require::Register => Challenge::RegisterOnly,
+            config::Require::Local => Challenge::Ours,
+            config::Require::All => Challenge::All,
+        },
+        record_route: config.sip.record_route,
+        timer_c: config.sip.timers.timer_c,
+        answer_within: ANSWER_WITHIN.min(config.sip.timers.t1 * 20),
+        drain_rate: config.message.drain_rate,
+        retry_after: seconds(config.limits.overload.retry_after),
+        max_store_queue: config.limits.overload.max_store_queue as usize,
+        echo: echo.map(Into::into),
+    }
+}
+
+/// What the listeners are called, and what counts as this server.
+fn faces(config: &Config, net: &Net) -> (Local, Vec<Face>) {
+    let mut local = Local::new();
+    let mut faces = Vec::new();
+    for listener in net.listeners() {
+        local.add_listener(listener.transport, &listener.host, listener.port);
+        local.add_port(listener.local.port());
+        let wildcard = listener.local.ip().is_unspecified() && config.sip.advertised.is_none();
+        let loopback = wildcard.then(|| match listener.local {
+            SocketAddr::V4(_) => format!("{}:{}", Ipv4Addr::LOCALHOST, listener.local.port()).into(),
+            SocketAddr::V6(_) => format!("[::1]:{}", listener.local.port()).into(),
+        });
+        if listener.local.ip().is_unspecified() {
+            local.add_host("127.0.0.1").add_host("::1");
+        } else {
+            local.add_host(&listener.local.ip().to_string());
+        }
+        faces.push(Face {
+            transport: listener.transport,
+            is_ipv6: listener.local.is_ipv6(),
+            sent_by: format!("{}:{}", listener.host, listener.port).into(),
+            loopback,
+        });
+    }
+    for domain in &config.domains {
+        local.add_domain(domain.as_str());
+    }
+    (local, faces)
+}
+
+/// Whether a binding that was just read back can be reached only by a connection that is gone.
+pub(super) fn needs_its_connection(binding: &Binding) -> bool {
+    if !binding.path.is_empty() || !binding.received.is_empty() {
+        return false;
+    }
+    let Ok(uri) = Uri::parse(binding.contact.as_bytes()) else { return true };
+    let behind_flow = binding.reg_id.is_some() && uri.effective_transport() != Transport::Udp;
+    behind_flow || uri.effective_transport().is_websocket() || uri.effective_transport().is_secure()
+}
+
+fn networks(networks: &[config::Network]) -> anyhow::Result<Vec<Network>> {
+    networks.iter().map(|n| n.to_string().parse().with_context(|| format!("{n} is not a network"))).collect()
+}
+
+fn algorithm(algorithm: config::Algorithm) -> chappe_auth::Algorithm {
+    match algorithm {
+        config::Algorithm::Sha512_256 => chappe_auth::Algorithm::Sha512_256,
+        config::Algorithm::Sha256 => chappe_auth::Algorithm::Sha256,
+        config::Algorithm::Md5 => chappe_auth::Algorithm::Md5,
+    }
+}
+
+/// The secret of this node, kept in the data directory, from which all others are derived.
+struct Keys([u8; 32]);
+
+impl Keys {
+    fn load(dir: &Path) -> anyhow::Result<Keys> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let path = dir.join("secret.key");
+        let damaged = || format!("{} is not a key of 32 bytes; remove it to have a new one made", path.display());
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Keys(bytes.try_into().ok().with_context(damaged)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let key = crate::random::bytes::<32>();
+                let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+                let written = file.and_then(|mut file| file.write_all(&key).and_then(|()| file.sync_all()));
+                written.with_context(|| format!("cannot write {}", path.display()))?;
+                Ok(Keys(key))
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    fn derive(&self, purpose: &str) -> [u8; 32] {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.0);
+        let tag = ring::hmac::sign(&key, purpose.as_bytes());
+        let mut derived = [0; 32];
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+}

@@ -1,0 +1,134 @@
+//! The services, one file each, and which of them a request is for.
+
+pub mod drain;
+pub mod echo;
+pub mod notify;
+pub mod options;
+pub mod pager;
+pub mod proxy;
+pub mod receipt;
+pub mod registrar;
+
+use std::sync::Arc;
+
+use chappe_sip::layer::{ClientKey, Event, ServerKey};
+use chappe_sip::outbound::FlowToken;
+use chappe_sip::proxy::{Destination, Routed};
+use chappe_sip::{Flow, HeaderName, Message, Method, Reply, Scheme, Uri};
+
+use crate::pipeline::{self, Sender};
+use crate::shard::Turn;
+use crate::work::{Token, Work};
+
+/// A new request on its way through the services.
+pub struct Request {
+    pub key: ServerKey,
+    pub message: Arc<Message>,
+    pub flow: Flow,
+    pub sender: Sender,
+}
+
+/// Hands a request to its service.
+pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, token: Option<FlowToken>) {
+    let message = Arc::clone(&request.message);
+    // The flow that the request came on says nothing about where it goes (RFC 5626 §5.3).
+    let down = token.filter(|t| t.flow != request.flow);
+    if routed.in_dialog || down.is_some() || routed.next_route.is_some() {
+        if routed.in_dialog
+            && message.method() == Method::Subscribe
+            && routed.next_route.is_none()
+            && notify::owns(turn, &message)
+        {
+            return notify::subscribe(turn, request, None);
+        }
+        if !request.sender.may_relay() && routed.destination == Destination::Elsewhere {
+            turn.core.counters.relay_denied();
+            return turn.answer(request.key, &message, 403);
+        }
+        return proxy::in_dialog(turn, request, routed, down);
+    }
+
+    let uri = match Uri::parse(routed.request_uri.as_bytes()) {
+        Ok(uri) => uri,
+        Err(error) => return turn.answer(request.key, &message, error.status()),
+    };
+    match (routed.destination, uri.scheme) {
+        (Destination::Server, _) => options::for_server(turn, request),
+        (Destination::User, _) | (Destination::Elsewhere, Scheme::Tel) => {
+            let Some(user) = pipeline::addressee(turn, &uri) else {
+                // A temporary GRUU hides its user.
+                return match turn.core.gruu.read(&uri) {
+                    Ok(Some(gruu)) => proxy::to_gruu(turn, request, routed, gruu),
+                    _ => turn.answer(request.key, &message, 404),
+                };
+            };
+            if user.disabled {
+                return turn.answer(request.key, &message, 404);
+            }
+            match message.method() {
+                Method::Message if uri.param("gr").is_none() => match &turn.core.settings.echo {
+                    Some(echo) if *echo == user.aor => echo::message(turn, request),
+                    _ => pager::message(turn, request, routed, user),
+                },
+                Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, Some(user)),
+                Method::Publish => {
+                    let reply = Reply::new(&message, 489, &turn.core.tag());
+                    let bytes = reply.header(HeaderName::AllowEvents, notify::EVENTS).finish();
+                    turn.respond(request.key, 489, bytes);
+                }
+                _ => match turn.core.gruu.read(&uri) {
+                    Ok(Some(gruu)) => proxy::to_gruu(turn, request, routed, gruu),
+                    Ok(None) => proxy::to_user(turn, request, routed, &user),
+                    Err(error) => turn.answer(request.key, &message, error.status()),
+                },
+            }
+        }
+        // Nobody here answers emergency calls; the phone has to use its own network, at once.
+        (Destination::Elsewhere, Scheme::Urn) => turn.answer(request.key, &message, 404),
+        (Destination::Elsewhere, _) => match request.sender.may_relay() {
+            true => proxy::elsewhere(turn, request, routed),
+            false => {
+                turn.core.counters.relay_denied();
+                turn.answer(request.key, &message, 403);
+            }
+        },
+    }
+}
+
+/// Hands a response to the work whose request it answers.
+pub fn response(turn: &mut Turn<'_>, client: ClientKey, user: u64, message: &Message, flow: &Flow) {
+    let token = Token(user);
+    match turn.shard.works.take(token) {
+        Some(Work::Proxied(work)) => proxy::response(turn, token, work, client, message),
+        Some(Work::Pager(work)) => pager::response(turn, token, work, message.status(), Some(message)),
+        Some(Work::Drain(work)) => drain::ended(turn, token, work, message.status()),
+        Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status()),
+        None => {}
+    }
+    let _ = flow;
+}
+
+/// Hands an event of the transaction layer to its work.
+pub fn event(turn: &mut Turn<'_>, event: Event) {
+    let (user, status) = match event {
+        Event::ClientTimeout { user, .. } => (user, 408),
+        // The flow or the connection is gone.
+        Event::ClientFailed { user, .. } => (user, 430),
+        Event::ClientEnded { user, .. } | Event::ServerEnded { user, .. } | Event::ServerTimeout { user, .. } => {
+            let token = Token(user);
+            if let Some(Work::Proxied(work)) = turn.shard.works.take(token) {
+                proxy::transaction_ended(turn, token, work, &event);
+            }
+            return;
+        }
+        Event::ServerFailed { .. } => return,
+    };
+    let token = Token(user);
+    match turn.shard.works.take(token) {
+        Some(Work::Proxied(work)) => proxy::failed(turn, token, work, status),
+        Some(Work::Pager(work)) => pager::response(turn, token, work, status, None),
+        Some(Work::Drain(work)) => drain::ended(turn, token, work, status),
+        Some(Work::Notify(work)) => notify::ended(turn, token, work, status),
+        None => {}
+    }
+}

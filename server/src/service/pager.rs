@@ -1,0 +1,444 @@
+//! MESSAGE for one of our users (RFC 3428): to every device at once, or into the queue.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use chappe_chat::pager::{Action, Delivery};
+use chappe_chat::{Lifetime, Refusal};
+use chappe_sip::layer::ServerKey;
+use chappe_sip::proxy::{self, Forward, Routed, Target};
+use chappe_sip::registrar::{Binding, targets};
+use chappe_sip::{Flow, HeaderName, Message, Reply, Uri};
+use chappe_store::{Event, NewMessage, Outcome, ReceiptState, Settlement, StoreError};
+use smallvec::SmallVec;
+
+use crate::core::{Core, epoch_ms, epoch_seconds};
+use crate::directory::Entry;
+use crate::fate::step;
+use crate::hops::Hop;
+use crate::pipeline::{Sender, Voucher};
+use crate::service::receipt::{self, Facts};
+use crate::service::registrar::store_status;
+use crate::service::{Request, drain};
+use crate::shard::Turn;
+use crate::work::{Token, Work};
+
+/// A device that the message goes to.
+struct Device {
+    name: Box<str>,
+    /// Which registration it was tried on.
+    stamp: u64,
+    /// It sends receipts itself.
+    answers_itself: bool,
+    /// Its final response, ready for the sender.
+    response: Option<(u16, Bytes)>,
+}
+
+/// A MESSAGE on its way.
+pub struct Pager {
+    key: ServerKey,
+    message: Arc<Message>,
+    delivery: Delivery,
+    recipient: Arc<Entry>,
+    /// AOR of the sender, where it is one of ours or said to be.
+    sender: Box<str>,
+    voucher: Voucher,
+    lifetime: Lifetime,
+    facts: Facts,
+    devices: SmallVec<[Device; 2]>,
+    /// Id in the queue.
+    stored: Option<u64>,
+    /// The sender has its 2xx.
+    accepted: bool,
+    accepted_ms: u64,
+}
+
+pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recipient: Arc<Entry>) {
+    let core = turn.core;
+    let message = Arc::clone(&request.message);
+    let content_type = message.header(HeaderName::ContentType).and_then(|t| std::str::from_utf8(t).ok());
+    if let Err(refusal) = core.settings.message.check(content_type, message.body().len()) {
+        core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+        return refuse(turn, &request, refusal);
+    }
+    let facts = Facts::of(&message);
+    if let Some(about) = &facts.about
+        && core.recent_receipts.contains(about, &recipient.aor)
+    {
+        // We have told the sender so already; the device need not know.
+        return turn.answer(request.key, &message, 200);
+    }
+    let expires = message.number(HeaderName::Expires);
+    let lifetime = core.settings.message.lifetime(content_type, expires);
+    let storable = matches!(lifetime, Lifetime::Keep(_));
+    let sender = match &request.sender {
+        Sender::User(entry) => entry.aor.clone(),
+        Sender::Trusted | Sender::Outside { .. } => sender_name(turn, &message),
+    };
+    let voucher = request.sender.voucher();
+    let token = turn.shard.works.reserve();
+    turn.shard.layer.set_user(request.key, token.0);
+
+    let now = epoch_seconds();
+    let mut devices: SmallVec<[Device; 2]> = SmallVec::new();
+    let mut failed: SmallVec<[(usize, u16); 2]> = SmallVec::new();
+    let mut keeps: SmallVec<[bool; 2]> = SmallVec::new();
+    // What waits goes first: a message that overtook it would arrive out of order.
+    let behind_others = storable && core.waiting.count(&recipient.aor) > 0;
+    if !behind_others {
+        let hash = proxy::loop_hash(&message);
+        core.location.with(&recipient.aor, |bindings| {
+            let found = targets(bindings, now, |flow| is_alive(core, flow), |_| true);
+            let breadth = (core.settings.proxy.breadth(&message) / found.len().max(1) as u32).max(1);
+            for target in &found {
+                let at = devices.len();
+                devices.push(Device::of(target.binding));
+                keeps.push(target.binding.instance_id.is_some());
+                let launch = Launch { message: &message, routed, voucher: &voucher, hash, breadth };
+                if let Err(status) = launch.to(turn, target.binding, token.branch(at)) {
+                    failed.push((at, status));
+                }
+            }
+        });
+    }
+    let mut pager = Box::new(Pager {
+        key: request.key,
+        delivery: Delivery::new(keeps, storable),
+        message,
+        recipient,
+        sender,
+        voucher,
+        lifetime,
+        facts,
+        devices,
+        stored: None,
+        accepted: false,
+        accepted_ms: epoch_ms(),
+    });
+    for (device, status) in failed {
+        pager.delivery.handle_response(device, status);
+    }
+    if !pager.devices.is_empty() {
+        turn.wake_at(turn.now + core.settings.answer_within, token);
+    }
+    drive(turn, token, pager);
+}
+
+/// The final response of a device, or 408 and 430 for a timeout and a dead flow.
+pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>, status: u16, message: Option<&Message>) {
+    if status < 200 {
+        return turn.shard.works.put(token.branch(0), Work::Pager(work));
+    }
+    let device = token.branch_index();
+    if let Some(entry) = work.devices.get_mut(device) {
+        entry.response = message.and_then(proxy::strip_via).map(|bytes| (status, bytes));
+    }
+    work.delivery.handle_response(device, status);
+    drive(turn, token, work);
+}
+
+/// The sender has to be answered.
+pub fn deadline(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>) {
+    work.delivery.handle_deadline();
+    drive(turn, token, work);
+}
+
+fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
+    while let Some(action) = pager.delivery.poll_action() {
+        match action {
+            Action::Forward { device } => pager.forward(turn, device),
+            Action::Answer { status } => pager.answer(turn, status),
+            Action::Store => {
+                if let Err(status) = pager.store(turn, token, None) {
+                    pager.delivery.stored(Err(status));
+                }
+            }
+            // The message has arrived; a copy that finds no room is no loss of it.
+            Action::StoreFor { device } => {
+                let _ = pager.store(turn, token, Some(device));
+            }
+            Action::Withdraw { device } => pager.withdraw(turn, device),
+        }
+    }
+    if pager.delivery.is_done() {
+        turn.shard.works.end(token);
+    } else {
+        turn.shard.works.put(token, Work::Pager(pager));
+    }
+}
+
+impl Pager {
+    fn forward(&mut self, turn: &mut Turn<'_>, device: usize) {
+        let core = turn.core;
+        let Some((status, bytes)) = self.devices.get_mut(device).and_then(|d| d.response.take()) else {
+            return self.answer(turn, 480);
+        };
+        turn.respond(self.key, status, bytes);
+        if !(200..300).contains(&status) {
+            core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        core.ledger.delivered_at_once();
+        self.accepted = true;
+        self.note(core, Event::Accepted, None, status);
+        self.note(core, Event::Delivered, Some(device), status);
+        self.delivered(core, device);
+    }
+
+    fn answer(&mut self, turn: &mut Turn<'_>, status: u16) {
+        let core = turn.core;
+        let reason = match status {
+            480 if matches!(self.lifetime, Lifetime::NowOnly) => "Recipient Is Away",
+            480 => "Message Queue Full",
+            _ => chappe_sip::reason_phrase(status),
+        };
+        let mut reply = Reply::with_reason(&self.message, status, reason, &core.tag());
+        if status == 503 || (status == 480 && !matches!(self.lifetime, Lifetime::NowOnly)) {
+            reply = reply.header(HeaderName::RetryAfter, &core.retry_after());
+        }
+        turn.respond(self.key, status, reply.finish());
+        if status >= 300 {
+            core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins a write; its end comes back through [`stored`]. `Err` where there is no room for it.
+    fn store(&self, turn: &Turn<'_>, token: Token, device: Option<usize>) -> Result<(), u16> {
+        let core = turn.core;
+        let Lifetime::Keep(seconds) = self.lifetime else { return Err(480) };
+        if core.waiting.count(&self.recipient.aor) >= core.settings.queue_per_user {
+            return Err(480);
+        }
+        if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
+            core.counters.shed(crate::metrics::Shed::Store);
+            return Err(503);
+        }
+        let now = epoch_ms();
+        let date = chappe_sip::header::Date::from_unix(now / 1000).to_string();
+        let message = NewMessage {
+            recipient: self.recipient.aor.clone(),
+            device: device.map(|d| self.devices[d].name.clone()),
+            sender: self.sender.clone(),
+            message_id: self.facts.message_id.clone(),
+            call_id: String::from_utf8_lossy(self.message.call_id()).into(),
+            headers: kept_headers(&self.message, &date, &self.voucher),
+            body: Bytes::copy_from_slice(self.message.body()),
+            accepted_ms: now,
+            expires_at: now / 1000 + seconds,
+            wants: if device.is_some() { Default::default() } else { self.facts.wants },
+            once: None,
+        };
+        let (core, cell) = (Arc::clone(core), turn.cell);
+        core.runtime.clone().spawn(async move {
+            let (recipient, copy) = (message.recipient.clone(), message.device.is_some());
+            // Counted before the write, so that a message that comes now queues behind it.
+            core.waiting.add(&recipient, 1);
+            let result = core.stored(core.stores.queue.append(vec![message])).await;
+            match &result {
+                Ok(_) => core.ledger.stored(),
+                Err(error) => {
+                    core.waiting.remove(&recipient, 1);
+                    core.counters.store_failed();
+                    tracing::error!(%error, "a message could not be stored");
+                }
+            }
+            if !copy {
+                core.visit_cell(cell, |turn| stored(turn, token, result));
+            }
+        });
+        Ok(())
+    }
+
+    /// A device took a message that had been stored meanwhile.
+    fn withdraw(&mut self, turn: &mut Turn<'_>, device: usize) {
+        let core = turn.core;
+        self.delivered(core, device);
+        let Some(id) = self.stored else { return };
+        let settlement = Settlement {
+            id,
+            recipient: self.recipient.aor.clone(),
+            device: self.devices.get(device).map(|d| d.name.clone()),
+            message_id: self.facts.message_id.clone(),
+            call_id: String::from_utf8_lossy(self.message.call_id()).into(),
+            outcome: Outcome::Delivered,
+            detail: 200,
+            at_ms: epoch_ms(),
+        };
+        drain::settle(core, vec![settlement]);
+    }
+
+    /// A device has the message: its receipt, where the device sends none.
+    fn delivered(&self, core: &Arc<Core>, device: usize) {
+        let makes_own = self.devices.get(device).is_none_or(|d| d.answers_itself);
+        let Some(id) = self.facts.message_id.as_deref().filter(|_| !makes_own && receipt::wants_delivered(&self.facts))
+        else {
+            return;
+        };
+        let subject = receipt::Subject {
+            message_id: id,
+            sender: &self.sender,
+            recipient: &self.recipient.aor,
+            body: self.message.body(),
+            accepted_ms: self.accepted_ms,
+        };
+        if let Some(made) = receipt::make(core, &subject, ReceiptState::Delivered) {
+            core.recent_receipts.insert(id, &self.sender);
+            receipt::send(core, made);
+        }
+    }
+
+    fn note(&self, core: &Core, event: Event, device: Option<usize>, detail: u16) {
+        let device = device.and_then(|d| self.devices.get(d)).map(|d| &*d.name);
+        let call_id = String::from_utf8_lossy(self.message.call_id());
+        let id = self.facts.message_id.as_deref();
+        core.recent.push(step(id, &call_id, &self.recipient.aor, device, event, detail, epoch_ms()));
+    }
+}
+
+/// The write that [`Pager::store`] began has ended.
+fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, StoreError>) {
+    let core = turn.core;
+    let Some(Work::Pager(mut pager)) = turn.shard.works.take(token) else { return };
+    match result {
+        Ok(ids) => {
+            pager.stored = ids.first().copied().flatten();
+            pager.delivery.stored(Ok(()));
+        }
+        Err(error) => pager.delivery.stored(Err(store_status(&error))),
+    }
+    // Somebody who registered since the message was tried reads the queue too early for it: look again.
+    let tried: SmallVec<[u64; 2]> = pager.devices.iter().map(|d| d.stamp).collect();
+    let fresh: SmallVec<[Box<str>; 2]> = core.location.with(&pager.recipient.aor, |bindings| {
+        let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
+        let fresh = found.iter().filter(|t| !tried.contains(&stamp(t.binding)));
+        fresh.map(|t| t.binding.device().into()).collect()
+    });
+    for device in fresh {
+        drain::kick_device(core, &pager.recipient.aor, &device);
+    }
+    drive(turn, token, pager);
+}
+
+impl Device {
+    fn of(binding: &Binding) -> Device {
+        Device {
+            name: binding.device().into(),
+            stamp: stamp(binding),
+            answers_itself: receipt::answers_itself(binding),
+            response: None,
+        }
+    }
+}
+
+/// Changes with each registration of the binding.
+fn stamp(binding: &Binding) -> u64 {
+    let flow = binding.flow.map_or(0, |f| f.connection ^ u64::from(f.remote.port()) << 48);
+    flow ^ u64::from(binding.cseq) << 16 ^ binding.expires.rotate_left(40) ^ binding.registered
+}
+
+/// Whether packets can still be sent down a flow.
+pub fn is_alive(core: &Core, flow: &Flow) -> bool {
+    !flow.is_connection() || core.net().is_some_and(|net| net.is_open(flow))
+}
+
+/// What all copies of one message have in common.
+pub struct Launch<'a> {
+    pub message: &'a Arc<Message>,
+    pub routed: &'a Routed<'a>,
+    pub voucher: &'a Voucher,
+    pub hash: u32,
+    pub breadth: u32,
+}
+
+impl Launch<'_> {
+    /// Sends a copy to one binding; `Err` has the code that stands for the failure.
+    pub fn to(&self, turn: &mut Turn<'_>, binding: &Binding, token: Token) -> Result<(), u16> {
+        let core = turn.core;
+        let dest = match core.hops.of_binding(binding, &core.local, &core.tokens) {
+            Hop::Known(dest) => dest,
+            Hop::Name => {
+                self.resolve(turn, binding, token);
+                return Ok(());
+            }
+            Hop::Gone => return Err(430),
+            Hop::Unsupported => return Err(480),
+        };
+        let own_path = super::proxy::path_beyond_us(core, &binding.path);
+        let target = Target {
+            request_uri: Some(&binding.contact),
+            remove_routes: self.routed.remove_routes,
+            remove_last_route: self.routed.remove_last_route,
+            push_routes: own_path,
+        };
+        let mut branch = String::with_capacity(40);
+        proxy::branch(&mut branch, "", core.serial(), Some(self.hash));
+        let changes = self.voucher.changes(self.message);
+        let plan = Forward {
+            target,
+            transport: dest.transport(),
+            sent_by: core.hops.sent_by(&dest),
+            branch: &branch,
+            record_route: None,
+            max_breadth: self.breadth,
+            changes: &changes,
+        };
+        let bytes = proxy::forward(self.message, &plan);
+        let sent = turn.shard.layer.request(turn.now, dest, bytes, branch.as_bytes(), b"MESSAGE", token.0);
+        sent.map(|_| ()).map_err(|_| 503)
+    }
+
+    /// The contact is a name: the copy goes out when DNS has answered, by way of the stored form of the message.
+    fn resolve(&self, turn: &Turn<'_>, binding: &Binding, token: Token) {
+        let (core, cell, binding) = (Arc::clone(turn.core), turn.cell, binding.clone());
+        let date = chappe_sip::header::Date::from_unix(epoch_seconds()).to_string();
+        let headers = kept_headers(self.message, &date, self.voucher);
+        let message = Arc::clone(self.message);
+        core.runtime.clone().spawn(async move {
+            let dest = match Uri::parse(binding.contact.as_bytes()) {
+                Ok(uri) => core.resolve(&uri).await,
+                Err(_) => None,
+            };
+            core.visit_cell(cell, |turn| {
+                let sent = dest
+                    .is_some_and(|dest| drain::launch(turn, &binding, dest, &headers, message.body(), token).is_ok());
+                if !sent && let Some(Work::Pager(work)) = turn.shard.works.take(token) {
+                    response(turn, token, work, 408, None);
+                }
+            });
+        });
+    }
+}
+
+/// The header lines to keep, with the identity changes already made.
+fn kept_headers(message: &Message, date: &str, voucher: &Voucher) -> Bytes {
+    let mut edit = chappe_sip::Edit::new(message);
+    for change in &voucher.changes(message) {
+        change.apply(&mut edit);
+    }
+    let limits = chappe_sip::Limits { message: usize::MAX, head: usize::MAX, headers: usize::MAX, uri: usize::MAX };
+    match Message::parse(edit.finish(), &limits) {
+        Ok(changed) => chappe_chat::stored::headers(&changed, date),
+        Err(_) => chappe_chat::stored::headers(message, date),
+    }
+}
+
+fn refuse(turn: &mut Turn<'_>, request: &Request, refusal: Refusal) {
+    let core = turn.core;
+    let reply = Reply::new(&request.message, refusal.status(), &core.tag());
+    let reply = match refusal {
+        Refusal::Type => reply.header(HeaderName::Accept, &core.settings.message.types.join(", ")),
+        Refusal::TooLarge { .. } => reply,
+    };
+    turn.respond(request.key, refusal.status(), reply.finish());
+}
+
+/// The AOR in From, or its URI.
+fn sender_name(turn: &Turn<'_>, message: &Message) -> Box<str> {
+    let from = message.from();
+    let uri = from.as_ref().and_then(|a| a.parse_uri().ok());
+    if let Some(entry) = uri.and_then(|uri| crate::pipeline::addressee(turn, &uri)) {
+        return entry.aor.clone();
+    }
+    from.map_or("".into(), |a| String::from_utf8_lossy(a.uri).into())
+}

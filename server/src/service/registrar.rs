@@ -1,0 +1,191 @@
+//! REGISTER (RFC 3261 §10.3): authenticate, decide, put on disk what is new, answer.
+
+use std::sync::Arc;
+
+use chappe_sip::layer::ServerKey;
+use chappe_sip::registrar::{self, Answer, Binding};
+use chappe_sip::{Aor, Flow, Message, Reply, Scheme};
+use chappe_store::StoreError;
+
+use crate::admission::Offence;
+use crate::core::{Core, epoch_seconds};
+use crate::directory::Entry;
+use crate::identity::{Checked, Role};
+use crate::metrics::Verdict;
+use crate::service::{drain, notify};
+use crate::shard::Turn;
+
+/// What came of the decision.
+enum Decided {
+    Refused(registrar::Reject),
+    Query,
+    Refreshed,
+    Changed { before: Vec<Binding>, after: Vec<Binding> },
+}
+
+pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flow: &Flow) {
+    let core = turn.core;
+    let now = epoch_seconds();
+    let Some(domain) = message.to().and_then(|to| to.parse_uri().ok()).and_then(|to| match to.scheme {
+        Scheme::Sip | Scheme::Sips => core.domain(to.host),
+        Scheme::Tel => core.settings.domains.first().map(|d| &**d),
+        Scheme::Urn | Scheme::Other => None,
+    }) else {
+        // §10.3 step 5; an AOR that cannot be one at all is malformed.
+        let is_sip = message.to().and_then(|to| to.parse_uri().ok()).is_some_and(|uri| uri.is_sip());
+        return turn.answer(key, message, if is_sip { 404 } else { 400 });
+    };
+
+    let salt = core.random().to_be_bytes();
+    let checked = core.identity.check(message, domain, Role::Registrar, &core.directory, now, salt, &core.tag());
+    let user = match checked {
+        Checked::User(user) => user,
+        Checked::Challenge(bytes) => {
+            core.counters.authentication(Verdict::Challenged);
+            return turn.respond(key, 401, bytes);
+        }
+        Checked::Wrong { answer, unknown } => {
+            core.counters.authentication(Verdict::Refused);
+            core.offence(flow, if unknown { Offence::UnknownUser } else { Offence::WrongPassword });
+            return turn.respond(key, 401, answer);
+        }
+    };
+    if !is_own_aor(turn, message, &user) {
+        return turn.answer(key, message, 403);
+    }
+    core.counters.authentication(Verdict::Accepted);
+    core.identity.remember(flow, &user);
+
+    let aor = &*user.aor;
+    let policy = &core.settings.registrar;
+    let watched = notify::is_watched(core, aor);
+    let mut response = None;
+    let decided = core.location.update(aor, |bindings| {
+        let outcome = match registrar::register(message, bindings, policy, flow, now) {
+            Ok(outcome) => outcome,
+            Err(reject) => return Decided::Refused(reject),
+        };
+        let (outbound, direct) = (outcome.outbound, outcome.direct);
+        let decided = if outcome.is_query() {
+            Decided::Query
+        } else if outcome.is_durable() || watched {
+            let before = bindings.clone();
+            outcome.apply(bindings);
+            Decided::Changed { before, after: bindings.clone() }
+        } else {
+            outcome.apply(bindings);
+            Decided::Refreshed
+        };
+        response = Some(answer(core, message, bindings, &user, flow, (outbound, direct), now));
+        decided
+    });
+
+    match (decided, response) {
+        (Decided::Refused(reject), _) => {
+            let bytes = reject.reply(message, &core.tag()).finish();
+            turn.respond(key, reject.status(), bytes);
+        }
+        (Decided::Query, Some(reply)) => turn.respond(key, 200, reply.finish()),
+        (Decided::Refreshed, Some(reply)) => {
+            core.counters.refreshed();
+            core.persist.later(aor);
+            turn.respond(key, 200, reply.finish());
+            drain::kick(core, aor);
+        }
+        (Decided::Changed { before, after }, Some(reply)) => {
+            let (core, message) = (Arc::clone(core), Arc::clone(message));
+            let handle = core.runtime.clone();
+            handle.spawn(async move { store_and_answer(core, key, message, user, before, after, reply).await });
+        }
+        // There is a response for everything that was not refused.
+        (_, None) => turn.answer(key, message, 500),
+    }
+}
+
+/// A new binding is on disk before its 200; where the store fails, the binding is taken back.
+async fn store_and_answer(
+    core: Arc<Core>,
+    key: ServerKey,
+    message: Arc<Message>,
+    user: Arc<Entry>,
+    before: Vec<Binding>,
+    after: Vec<Binding>,
+    reply: Reply,
+) {
+    let aor = &*user.aor;
+    match core.stored(core.persist.now(aor)).await {
+        Ok(()) => {
+            if after.len() < before.len() {
+                core.counters.unregistered()
+            } else {
+                core.counters.registered()
+            }
+            core.visit(message.call_id(), |turn| turn.respond(key, 200, reply.finish()));
+            notify::registration_changed(&core, aor, &before, &after);
+            drain::kick(&core, aor);
+        }
+        Err(error) => {
+            core.counters.store_failed();
+            tracing::error!(%error, "a registration could not be stored");
+            core.location.update(aor, |bindings| {
+                if *bindings == after {
+                    *bindings = before;
+                }
+            });
+            let status = store_status(&error);
+            core.visit(message.call_id(), |turn| turn.answer(key, &message, status));
+        }
+    }
+}
+
+/// The response code for a request that the store could not keep.
+pub fn store_status(error: &StoreError) -> u16 {
+    match error {
+        StoreError::Unavailable(_) | StoreError::Closed => 503,
+        _ => 500,
+    }
+}
+
+/// Whether the To of a REGISTER names the authenticated account (§10.3 step 4).
+fn is_own_aor(turn: &Turn<'_>, message: &Message, user: &Entry) -> bool {
+    let Some(to) = message.to().and_then(|to| to.parse_uri().ok()) else { return false };
+    if crate::pipeline::addressee(turn, &to).is_some_and(|e| e.aor == user.aor) {
+        return true;
+    }
+    // Third-party registration: From would have to be somebody who may do that, and nobody may.
+    false
+}
+
+fn answer(
+    core: &Core,
+    message: &Message,
+    bindings: &[Binding],
+    user: &Entry,
+    flow: &Flow,
+    (outbound, direct): (bool, bool),
+    now: u64,
+) -> Reply {
+    let aor = Aor::from_canonical(user.aor.clone());
+    let mut associated = String::new();
+    if !user.tel.is_empty() {
+        associated.push('<');
+        associated.push_str(&aor.to_uri());
+        associated.push('>');
+        for tel in &user.tel {
+            associated.push_str(", <tel:");
+            associated.push_str(tel);
+            associated.push('>');
+        }
+    }
+    let to_tag = core.tag();
+    let parts = Answer {
+        aor: &aor,
+        flow,
+        to_tag: &to_tag,
+        now,
+        service_route: "",
+        associated: &associated,
+        gruu: Some(&core.gruu),
+    };
+    registrar::answer(message, bindings, outbound, direct, &core.settings.registrar, &parts)
+}
