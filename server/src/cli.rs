@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod config;
+mod conformance;
 mod inspect;
 pub mod output;
 mod place;
@@ -82,6 +83,9 @@ enum Command {
     /// Put a copy of the embedded store in place; the server must be stopped
     #[command(after_help = "Examples:\n  chappe restore /backup/chappe-2026-11-24.db")]
     Restore(backup::Restore),
+    /// Judge any SIP server by the rules of the RFCs
+    #[command(subcommand)]
+    Conformance(conformance::Command),
 }
 
 /// Which server: its configuration and data.
@@ -173,6 +177,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Doctor(inspect) => soon(crate::doctor::run(inspect.place.load()?, inspect.json)),
         Command::Backup(backup) => soon(backup::backup(backup)),
         Command::Restore(restore) => soon(backup::restore(restore)),
+        Command::Conformance(command) => soon(conformance::run(command)),
     }
 }
 

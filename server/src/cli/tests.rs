@@ -47,6 +47,9 @@ fn the_commands_of_the_contract_are_understood() {
         "doctor --json",
         "backup f",
         "restore f",
+        "conformance list --json",
+        "conformance run --target sip:127.0.0.1:5060;transport=tcp --suite rfc3261 --suite rfc3263 --domain d --user u \
+         --password p --msrp 127.0.0.1:2855 --http http://127.0.0.1:8080 --junit f --html f",
     ] {
         let arguments = std::iter::once("chappe").chain(line.split_whitespace());
         if let Err(error) = Cli::try_parse_from(arguments) {
