@@ -1,24 +1,65 @@
-//! Repository chores that are more than shell: `cargo xtask TASK`.
+//! Repository chores: `cargo xtask ci` is all that CI runs.
 
+mod ci;
+mod conformance;
+mod licences;
+mod steps;
+
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask docs    write the generated files anew: examples/server.toml, docs/reference/";
+use anyhow::Context;
+
+const USAGE: &str = "usage: cargo xtask COMMAND
+  ci           format, lints, licences, conformance and every test
+  soak         the long tests
+  conformance  the black-box suites against a server of their own
+  docs         write the generated files anew: examples/server.toml, docs/reference/
+  licences     licences and banned crates of the dependencies
+  target-dir   where cargo builds";
 
 fn main() -> ExitCode {
-    let done = match std::env::args().nth(1).as_deref() {
-        Some("docs") => docs(),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        ["ci"] => ci::run(),
+        ["soak"] => ci::soak(),
+        ["conformance"] => conformance::run(),
+        ["conformance", "within"] => conformance::within(),
+        ["docs"] => docs(),
+        ["licences"] => licences::check().map(|text| println!("{text}")),
+        ["target-dir"] => target_dir().map(|dir| println!("{}", dir.display())),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
         }
     };
-    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// The tests that compare the files write them when they are told to.
-fn docs() -> bool {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut test = Command::new(cargo);
+/// Writes the generated files: the tests that compare them do so when they are told to.
+fn docs() -> anyhow::Result<()> {
+    let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "--package", "chappe-server", "--lib", "up_to_date"]).env("CHAPPE_BLESS", "1");
-    test.status().is_ok_and(|status| status.success())
+    let status = test.current_dir(root()).status().context("cannot run cargo")?;
+    anyhow::ensure!(status.success(), "the files are not written: {status}");
+    Ok(())
+}
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository")
+}
+
+/// Where cargo builds: this program is in `TARGET/PROFILE/`.
+fn target_dir() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let dir = program.parent().and_then(Path::parent).context("this program is not in a target folder")?;
+    Ok(dir.to_owned())
 }

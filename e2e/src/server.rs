@@ -1,0 +1,229 @@
+//! `chappe testbed` on an address of the test's own: started, killed, started again.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Address, wait_for};
+
+/// A running testbed with the accounts user0, user1, …
+#[derive(Debug)]
+pub struct Server {
+    process: Option<Child>,
+    address: Address,
+    dir: tempfile::TempDir,
+    options: Options,
+    /// Addresses of the listeners as the server printed them, `scheme://host:port`.
+    listeners: Vec<String>,
+    starts: u32,
+}
+
+/// How to start it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Accounts; 10 when 0.
+    pub accounts: usize,
+    /// Settings beside those of the tests, `("SIP__TIMERS__TIMER_C", "2s")`.
+    pub settings: Vec<(&'static str, String)>,
+    /// The data directory, where it is not to be the test's own.
+    pub data: Option<PathBuf>,
+}
+
+impl Server {
+    /// Starts a server with ten accounts.
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    /// Starts a server with settings, each as the environment has them, without the prefix.
+    pub fn with(settings: &[(&'static str, &str)]) -> Server {
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        Server::start_with(Options { settings, ..Options::default() })
+    }
+
+    /// Starts a server.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_with(options: Options) -> Server {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut server =
+            Server { process: None, address: Address::take(), dir, options, listeners: Vec::new(), starts: 0 };
+        server.restart();
+        server
+    }
+
+    /// Starts it again after [`kill`](Server::kill) or [`stop`](Server::stop), on the ports it had.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "it runs");
+        self.starts += 1;
+        let config = self.dir.path().join("chappe.toml");
+        std::fs::write(&config, self.config()).expect("the folder of a test can be written to");
+        let output = self.dir.path().join(format!("server.{}.out", self.starts));
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
+        let accounts = if self.options.accounts == 0 { 10 } else { self.options.accounts };
+        let mut command = Command::new(binary());
+        command.args(["testbed", "--accounts", &accounts.to_string(), "--config"]).arg(&config);
+        command.arg("--data-dir").arg(self.data_dir()).current_dir(self.dir.path());
+        for (key, value) in &self.options.settings {
+            command.env(format!("CHAPPE__{key}"), value);
+        }
+        let out = std::fs::File::create(&output).expect("an output file");
+        let process = command.stdin(Stdio::null()).stdout(out).stderr(log).spawn();
+        self.process = Some(process.expect("the binary can be started"));
+        let said = wait_for("the server to be ready", || {
+            let said = std::fs::read_to_string(&output).ok()?;
+            let ended = self.process.as_mut()?.try_wait().ok()?;
+            assert!(ended.is_none(), "the server ended with {ended:?}:\n{said}\n{}", self.log());
+            said.lines().any(|line| line == "ready").then_some(said)
+        });
+        let words = said.lines().filter(|line| !line.contains("  web ")).flat_map(str::split_whitespace);
+        self.listeners = words.filter(|word| word.contains("://")).map(str::to_owned).collect();
+    }
+
+    fn config(&self) -> String {
+        let ip = self.address.ip();
+        let list = |schemes: &[&str]| {
+            let entry =
+                |scheme: &&str| format!("\"{scheme}://{ip}:{}\"", self.found(scheme, 0).map_or(0, |a| a.port()));
+            schemes.iter().map(entry).collect::<Vec<_>>().join(", ")
+        };
+        let management = self.found("http", 1).map_or(0, |addr| addr.port());
+        let mut config = format!("domains = [\"{}\"]\n", crate::DOMAIN);
+        let _ = writeln!(config, "[sip]\nlisten = [{}]", list(&["udp", "tcp", "tls"]));
+        let _ = writeln!(config, "[http]\nlisten = [{}]", list(&["http", "https"]));
+        let _ = writeln!(config, "[msrp]\nlisten = []");
+        let _ = writeln!(config, "[management]\nlisten = \"http://{ip}:{management}\"");
+        let _ = writeln!(config, "[log]\nlevel = \"info\"\nredact = \"off\"");
+        config
+    }
+
+    fn found(&self, scheme: &str, index: usize) -> Option<SocketAddr> {
+        let mut all =
+            self.listeners.iter().filter_map(|url| url.split_once("://")).filter(|(found, _)| *found == scheme);
+        all.nth(index).and_then(|(_, addr)| addr.trim_end_matches('/').parse().ok())
+    }
+
+    /// The listener for `udp`, `tcp`, `tls`, `http` or `https`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn addr(&self, scheme: &str) -> SocketAddr {
+        self.found(scheme, 0).unwrap_or_else(|| panic!("no listener {scheme} among {:?}", self.listeners))
+    }
+
+    /// The address of this test, for its clients.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A folder for the files of the test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.options.data.clone().unwrap_or_else(|| self.dir.path().join("data"))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("server.log")
+    }
+
+    /// What the server logged in all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
+    /// Whether the process is alive.
+    pub fn lives(&mut self) -> bool {
+        self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Asks it to stop, and waits for a good end.
+    ///
+    /// # Panics
+    /// When it does not stop, or not well.
+    pub fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        kill_process(Pid::from_child(&process), Signal::TERM).expect("a child can be signalled");
+        let status = wait_for("the server to stop", || process.try_wait().ok().flatten());
+        assert!(status.success(), "the server stopped with {status}:\n{}", self.log());
+    }
+
+    /// What a command of the binary says of this server, as JSON: `["status"]`, `["queue", "user1@localhost"]`.
+    ///
+    /// # Panics
+    /// When the command fails.
+    pub fn ask(&self, command: &[&str]) -> serde_json::Value {
+        let output = Command::new(binary())
+            .args(command)
+            .args(["--json", "--data-dir"])
+            .arg(self.data_dir())
+            .output()
+            .expect("the binary can be started");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command:?}: {error}: {said}"))
+    }
+
+    /// The counts of messages: accepted, delivered, stored, expired and refused.
+    pub fn counts(&self) -> [u64; 5] {
+        let status = self.ask(&["status"]);
+        let messages = &status["counts"]["messages"];
+        ["accepted", "delivered", "stored", "expired", "refused"]
+            .map(|name| messages[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}")))
+    }
+
+    /// Memory of the process in bytes.
+    pub fn memory(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+        pages * 4096
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        let log = self.log();
+        if std::thread::panicking() {
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("--- the server's log\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        } else {
+            // A task that panics is a fault even where nobody noticed.
+            assert!(!log.contains("panicked at"), "the server panicked:\n{log}");
+        }
+    }
+}
+
+/// The binary under test: `CHAPPE`, or the one beside the test programs.
+fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("CHAPPE") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the path of this program");
+    let profile = test.ancestors().nth(2).expect("a test is in TARGET/PROFILE/deps");
+    let path = profile.join("chappe");
+    assert!(path.exists(), "{} is not there: run `cargo build --bin chappe` first", path.display());
+    path
+}

@@ -1,0 +1,135 @@
+//! The black-box suites against a server of their own, in a network without a way out where the system allows that.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+
+use crate::steps::{program, there};
+use crate::{root, target_dir};
+
+/// More accounts let the run be shorter: each case takes what it needs for itself.
+const ACCOUNTS: usize = 40;
+
+const CONFIG: &str = r#"
+domains = ["localhost"]
+[sip]
+listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
+[http]
+listen = ["http://127.0.0.1:0"]
+[msrp]
+listen = []
+[management]
+listen = "http://127.0.0.1:0"
+[limits]
+user_rate = 0
+[log]
+level = "warn"
+"#;
+
+/// Runs [`within`] in a network namespace that has nothing but its loopback.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let this = this.to_string_lossy();
+    program("cargo", &["build", "--bin", "chappe", "--locked", "--quiet"])?;
+    for options in [["-n"].as_slice(), &["-r", "-n"]] {
+        let apart = |command: &[&'static str]| [options, command].concat();
+        if there("unshare", &apart(&["sh", "-c", "PATH=$PATH:/usr/sbin:/sbin ip link set lo up"])) {
+            let script = "PATH=$PATH:/usr/sbin:/sbin ip link set lo up && exec \"$0\" conformance within";
+            return program("unshare", &[&apart(&["sh", "-c"])[..], &[script, &this]].concat());
+        }
+    }
+    println!("no network namespace here: what is sent to foreign addresses goes to the network");
+    within()
+}
+
+/// Starts a server and runs the suites against it over each transport.
+pub(crate) fn within() -> anyhow::Result<()> {
+    let reports = target_dir()?.join("conformance");
+    std::fs::create_dir_all(&reports).context("cannot create the folder of the reports")?;
+    let server = Server::start(&reports)?;
+    let mut failed = Vec::new();
+    for transport in ["udp", "tcp", "tls"] {
+        let port = server.port(&format!("{transport}://"))?;
+        let target = format!("sip:127.0.0.1:{port};transport={transport}");
+        let mut run = Command::new(chappe()?);
+        run.args(["conformance", "run", "--target", &target, "--domain", "localhost"]);
+        run.args(["--http", &format!("http://127.0.0.1:{}/ws", server.port("http://")?)]);
+        for index in 0..ACCOUNTS {
+            run.args(["--user", &format!("user{index}"), "--password", &format!("pass{index}")]);
+        }
+        run.arg("--junit").arg(reports.join(format!("{transport}.xml")));
+        run.arg("--html").arg(reports.join(format!("{transport}.html")));
+        if !run.current_dir(root()).status().context("cannot run the suites")?.success() {
+            failed.push(transport);
+        }
+    }
+    println!("reports: {}", reports.display());
+    if !failed.is_empty() {
+        bail!(
+            "not conformant over {}; the server's log is {}",
+            failed.join(", "),
+            reports.join("server.log").display()
+        );
+    }
+    Ok(())
+}
+
+fn chappe() -> anyhow::Result<PathBuf> {
+    Ok(target_dir()?.join("debug/chappe"))
+}
+
+/// A testbed that ends with this value.
+struct Server {
+    process: Child,
+    data: PathBuf,
+    banner: Vec<String>,
+}
+
+impl Server {
+    fn start(reports: &Path) -> anyhow::Result<Server> {
+        let data = std::env::temp_dir().join(format!("chappe-conformance-{}", std::process::id()));
+        std::fs::create_dir_all(&data).context("cannot create the data directory")?;
+        let config = data.join("chappe.toml");
+        std::fs::write(&config, CONFIG).context("cannot write the configuration")?;
+        let log = std::fs::File::create(reports.join("server.log")).context("cannot create the log")?;
+        let process = Command::new(chappe()?)
+            .args(["testbed", "--accounts", &ACCOUNTS.to_string(), "--config"])
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .context("cannot start chappe")?;
+        let mut server = Server { process, data, banner: Vec::new() };
+        let out = server.process.stdout.take().context("the server has no standard output")?;
+        for line in BufReader::new(out).lines() {
+            let line = line.context("cannot read what the server says")?;
+            if line == "ready" {
+                return Ok(server);
+            }
+            server.banner.push(line);
+        }
+        let said = std::fs::read_to_string(reports.join("server.log")).unwrap_or_default();
+        bail!("the server did not come up: {}", said.trim());
+    }
+
+    /// The port of the listener whose address begins with `scheme`. Management comes last in the banner.
+    fn port(&self, scheme: &str) -> anyhow::Result<u16> {
+        let urls = self.banner.iter().filter(|line| !line.contains("management")).flat_map(|line| line.split(' '));
+        let url = urls.into_iter().find(|word| word.starts_with(scheme));
+        let port = url.and_then(|url| url.trim_end_matches('/').rsplit(':').next()?.parse().ok());
+        port.with_context(|| format!("the server names no listener {scheme}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
