@@ -460,7 +460,7 @@ impl Message {
                 }
                 1 | 2 => {
                     let address = match NameAddr::parse(value) {
-                        Ok(address) if !address.uri.is_empty() => Address {
+                        Ok(address) if !address.uri.is_empty() && address.param("tag") != Some(b"") => Address {
                             display: at(address.display),
                             uri: at(address.uri),
                             params: at(address.params),
@@ -642,6 +642,7 @@ mod tests {
             ("two From", "To:", "From: <sip:x@y>\nTo:", 400),
             ("bad header name", "X-Odd", "X(Odd", 400),
             ("bare cookie", "z9hG4bKx", "z9hG4bK", 400),
+            ("empty tag", "To: <sip:a@example.com>", "To: <sip:a@example.com>;tag", 400),
             ("blanks in To", "To: <sip:", "To: < sip:", 400),
             ("Request-URI without brackets", "OPTIONS sip:a@example.com", "OPTIONS sip:2001:db8::1", 400),
             ("Request-URI with headers", "sip:a@example.com SIP", "sip:a@example.com?Route=%3Csip:x%3E SIP", 400),

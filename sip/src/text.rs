@@ -194,6 +194,19 @@ pub(crate) fn cut_param(s: &[u8], separator: u8) -> (&[u8], Option<&[u8]>, Optio
     }
 }
 
+/// Whether what is added behind header parameters will be a parameter: quotes are closed, and there are no angle
+/// brackets outside of them.
+pub(crate) fn can_be_extended(params: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(hit) = memchr::memchr2(b'"', b'<', &params[at..]) {
+        match quoted_end(params, at + hit) {
+            Some(end) if params[at + hit] == b'"' => at = end,
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// The value of parameter `name` (any case): `None` where absent, empty for a flag.
 pub fn param<'a>(s: &'a [u8], name: &str) -> Option<&'a [u8]> {
     params(s, b';').find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v.unwrap_or(b""))

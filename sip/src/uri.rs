@@ -151,6 +151,9 @@ impl<'a> Uri<'a> {
         if self.scheme != other.scheme {
             return false;
         }
+        if self.text == other.text {
+            return true;
+        }
         match self.scheme {
             Scheme::Sip | Scheme::Sips => {
                 unescape(self.user) == unescape(other.user)
@@ -179,18 +182,22 @@ impl fmt::Display for Uri<'_> {
 pub struct Aor(Box<str>);
 
 impl Aor {
-    /// `None` for a URI without a user, or of another scheme.
+    /// `None` for a URI without a user or number, or of another scheme.
     pub fn of(uri: &Uri<'_>) -> Option<Aor> {
         match uri.scheme {
             Scheme::Sip | Scheme::Sips if !uri.user.is_empty() => {
                 let user = uri.user_decoded();
-                let mut text = String::with_capacity(user.len() + 1 + uri.host.len());
+                let host = uri.host.trim_end_matches('.');
+                if host.is_empty() {
+                    return None;
+                }
+                let mut text = String::with_capacity(user.len() + 1 + host.len());
                 text.push_str(&user);
                 text.push('@');
-                text.extend(uri.host.trim_end_matches('.').chars().map(|c| c.to_ascii_lowercase()));
+                text.extend(host.chars().map(|c| c.to_ascii_lowercase()));
                 Some(Aor(text.into_boxed_str()))
             }
-            Scheme::Tel => Some(Aor(number(uri.user).into_boxed_str())),
+            Scheme::Tel => Some(number(uri.user)).filter(|n| !n.is_empty()).map(|n| Aor(n.into_boxed_str())),
             _ => None,
         }
     }

@@ -44,7 +44,7 @@ impl<'a> NameAddr<'a> {
         if uri.first().is_some_and(|b| is_lws(*b)) || uri.last().is_some_and(|b| is_lws(*b)) {
             return Err(ParseError::Uri("no blanks beside the angle brackets"));
         }
-        if !matches!(params.first(), None | Some(b';')) {
+        if !matches!(params.first(), None | Some(b';')) || !text::can_be_extended(params) {
             return Err(ParseError::Uri("parameters after the address"));
         }
         Ok(NameAddr { display: trim(&value[..open]), uri, params, bracketed: true })
@@ -56,7 +56,11 @@ impl<'a> NameAddr<'a> {
         if value.get(end) == Some(&b'?') || uri.iter().any(|b| is_lws(*b) || matches!(b, b',' | b'"')) {
             return Err(ParseError::Uri("angle brackets around a URI with , or ? or blanks"));
         }
-        Ok(NameAddr { display: b"", uri, params: &value[end..], bracketed: false })
+        let params = &value[end..];
+        if !text::can_be_extended(params) {
+            return Err(ParseError::Uri("parameters after the address"));
+        }
+        Ok(NameAddr { display: b"", uri, params, bracketed: false })
     }
 
     /// A header parameter: `None` where absent, empty for a flag.
@@ -96,6 +100,8 @@ mod tests {
             ("sip:a@b?x=1", None),
             ("\"Mr\" sip:a@b", None),
             ("< sip:a@b>", None),
+            ("<sip:a@b>;x=<", None),
+            ("<sip:a@b>;x=\"", None),
             ("sip:a@b;i=\"<urn:x>\";q=1", Some(("", "sip:a@b", ";i=\"<urn:x>\";q=1"))),
         ] {
             let s = |b: &[u8]| String::from_utf8(b.to_vec()).unwrap();

@@ -46,12 +46,14 @@ impl<'a> Via<'a> {
             return Err(wrong("a transport and a host"));
         }
         let (host, port) = split_host_port(sent_by).ok_or(wrong("host or host:port"))?;
+        if !text::can_be_extended(params) {
+            return Err(wrong("parameters without angle brackets or open quotes"));
+        }
         let mut branch: &[u8] = b"";
         let mut left = params.get(1..);
         while let Some(s) = left {
             let (name, value, tail) = text::cut_param(s, b';');
-            // One stray semicolon at the end does no harm.
-            if name.is_empty() && (tail.is_some() || value.is_some()) {
+            if name.is_empty() {
                 return Err(wrong("a parameter"));
             }
             if name.eq_ignore_ascii_case(b"branch") && branch.is_empty() {
@@ -108,8 +110,10 @@ mod tests {
             ("SIP / 2.0 / tcp  192.0.2.1 : 99 ;x", Some(("tcp", "192.0.2.1", Some(99), None))),
             ("SIP/2.0/TLS [2001:db8::1]:5061;branch=b", Some(("TLS", "[2001:db8::1]", Some(5061), Some("b")))),
             ("SIP/2.0/WS t1.invalid;branch=q", Some(("WS", "t1.invalid", None, Some("q")))),
-            ("SIP/2.0/UDP h;branch=b;", Some(("UDP", "h", None, Some("b")))),
+            ("SIP/2.0/UDP h;branch=b;", None),
             ("SIP/2.0/UDP h;;branch=b", None),
+            ("SIP/2.0/UDP h;branch=b<", None),
+            ("SIP/2.0/UDP h;x=\"", None),
             ("SIP/2.0/UDP [2001:db8:::192.0.2.1]", None),
             ("SIP/2.0/UDP", None),
             ("SIP/3.0/UDP h", None),
