@@ -41,6 +41,14 @@ impl Req {
         self
     }
 
+    /// Replaces the first line of that name and leaves the others.
+    pub(crate) fn replace_first(mut self, name: &str, value: impl Into<String>) -> Req {
+        if let Some((_, old)) = self.headers.iter_mut().find(|(got, _)| got.eq_ignore_ascii_case(name)) {
+            *old = value.into();
+        }
+        self
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Req {
         self.headers.retain(|(got, _)| !got.eq_ignore_ascii_case(name));
         self
@@ -153,7 +161,7 @@ impl Ua {
     pub(crate) fn again(&mut self, request: &Req) -> Req {
         let cseq = self.next_cseq();
         let (via, method) = (self.via(), request.method.clone());
-        request.clone().set("Via", via).set("CSeq", format!("{cseq} {method}"))
+        request.clone().replace_first("Via", via).set("CSeq", format!("{cseq} {method}"))
     }
 
     pub(crate) async fn send(&mut self, request: &Req) -> Verdict {

@@ -32,7 +32,7 @@ use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
 use crate::service::drain::Drain;
 use crate::service::notify::Watched;
-use crate::shard::{Shard, Turn};
+use crate::shard::{Shard, Turn, answer_flow};
 use crate::sip_counters::SipCounters;
 use crate::timers::Alarm;
 use crate::trace::Trace;
@@ -376,7 +376,7 @@ impl Core {
         }
         self.counters.response_received(message.status());
         self.turn(self.cell_of(message.call_id()), out, |turn| {
-            match turn.shard.layer.handle_message(turn.now, *flow, &message) {
+            match turn.shard.layer.handle_message(turn.now, answer_flow(&message, flow), &message) {
                 Input::NewRequest(key) => crate::pipeline::request(turn, key, Arc::new(message), flow, trusted),
                 Input::Cancel { cancel, invite } => crate::service::proxy::cancel(turn, cancel, invite, &message),
                 Input::Ack(invite) => crate::service::proxy::ack(turn, invite, &message, flow),
@@ -409,8 +409,8 @@ impl Core {
 
     /// Answers without a transaction.
     fn stateless(&self, request: &Message, status: u16, error: Option<&ParseError>, flow: &Flow, out: &mut Outbox) {
-        // Without these there is nowhere to send it and nobody would know it.
-        if request.via_text().is_empty() || request.via().is_none() {
+        // Without it nobody would know the answer.
+        if request.header(HeaderName::Via).is_none() {
             return;
         }
         self.counters.response(status);
@@ -422,7 +422,7 @@ impl Core {
         let reply = if status == 503 { reply.header(HeaderName::RetryAfter, &self.retry_after()) } else { reply };
         let bytes = reply.finish();
         self.trace.sent(&(*flow).into(), &bytes);
-        out.send(crate::shard::answer_flow(request, flow), bytes, Outbox::UNTAGGED);
+        out.send(answer_flow(request, flow), bytes, Outbox::UNTAGGED);
     }
 
     /// The 503 of an overloaded server, where the request may be refused.
@@ -492,8 +492,9 @@ impl Events for Front {
         }
     }
 
-    fn malformed(&self, flow: &Flow, prefix: Bytes, _error: FrameError, out: &mut Outbox) {
+    fn malformed(&self, flow: &Flow, prefix: Bytes, error: FrameError, out: &mut Outbox) {
         let core = &self.0;
+        let too_long = matches!(error, FrameError::TooLarge { .. } | FrameError::HeadTooLarge { .. });
         core.counters.malformed(flow.transport);
         core.offence(flow, Offence::Junk);
         // The peer gets told, where there is enough of a request to answer.
@@ -503,7 +504,11 @@ impl Events for Front {
         {
             let message = message.from_source(flow.remote);
             let error = message.check().err();
-            let status = error.as_ref().map_or(400, ParseError::status);
+            let status = match too_long {
+                true => 513,
+                false => error.as_ref().map_or(400, ParseError::status),
+            };
+            let error = error.filter(|_| !too_long);
             core.stateless(&message, status, error.as_ref(), flow, out);
         }
     }

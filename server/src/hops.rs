@@ -102,7 +102,10 @@ impl Hops {
         let uri = Uri::parse(binding.contact.as_bytes());
         match binding.flow {
             Some(flow) if flow.is_connection() => Hop::Known(flow.into()),
-            Some(flow) => Hop::Known(self.datagram(&flow, binding, uri.ok().as_ref())),
+            Some(flow) => match uri {
+                Ok(uri) if binding.reg_id.is_none() && is_seen_at(&uri, &flow) => self.of_contact(&flow, &uri),
+                _ => Hop::Known(flow.into()),
+            },
             None => match uri {
                 _ if !binding.received.is_empty() => match binding.received.parse() {
                     Ok(address) => Hop::Known(Dest::Address { transport: Transport::Udp, address }),
@@ -116,18 +119,16 @@ impl Hops {
         }
     }
 
-    /// A client that registers from one port and listens on another names the other in its contact. Behind a NAT the
-    /// contact's address is not the one seen, and only the way back works.
-    fn datagram(&self, flow: &Flow, binding: &Binding, contact: Option<&Uri<'_>>) -> Dest {
-        if binding.reg_id.is_none()
-            && let Some(uri) = contact
-            && matches!(uri.transport(), None | Some(Transport::Udp))
-            && uri.ip().is_some_and(|ip| ip == flow.remote.ip().to_canonical())
-        {
-            let port = uri.port.unwrap_or(Transport::Udp.default_port());
-            return Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..*flow }.into();
+    /// A client that registers over UDP may listen on another port or transport, which its contact names.
+    fn of_contact(&self, flow: &Flow, contact: &Uri<'_>) -> Hop {
+        if contact.effective_transport() == Transport::Udp {
+            let port = contact.port.unwrap_or(Transport::Udp.default_port());
+            return Hop::Known(Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..*flow }.into());
         }
-        (*flow).into()
+        match self.of_uri(contact, false) {
+            Hop::Known(dest) => Hop::Known(dest),
+            Hop::Name | Hop::Gone | Hop::Unsupported => Hop::Known((*flow).into()),
+        }
     }
 
     /// The way to a URI whose host is an address; [`Hop::Name`] for one that has to be resolved.
@@ -155,6 +156,11 @@ impl Hops {
             None => Hop::Name,
         }
     }
+}
+
+/// Behind a NAT the contact's address is not the one seen, and only the way back works.
+fn is_seen_at(contact: &Uri<'_>, flow: &Flow) -> bool {
+    contact.ip().is_some_and(|ip| ip.to_canonical() == flow.remote.ip().to_canonical())
 }
 
 impl Face {

@@ -133,6 +133,10 @@ fn identify(
     if trusted {
         return Ok(Sender::Trusted);
     }
+    // What the server answers itself, to anybody.
+    if destination == Destination::Server {
+        return Ok(Sender::Outside { in_dialog: known_dialog });
+    }
     let from = message.from().and_then(|a| a.parse_uri().ok());
     let claimed = from.as_ref().and_then(|uri| claimed_user(turn, uri));
     if let Some((aor, domain)) = claimed {
@@ -174,8 +178,7 @@ fn identify(
             }
         };
     }
-    let for_us = matches!(destination, Destination::User | Destination::Server);
-    if !for_us && !known_dialog {
+    if destination == Destination::Elsewhere && !known_dialog {
         core.counters.relay_denied();
         return Err(answer(turn, message, 403, "Relaying Denied"));
     }

@@ -76,6 +76,8 @@ async fn over(ctx: &Ctx, vector: &Vector, mut link: Link, seen: bool) -> Verdict
     match (vector.want, status) {
         (Want::Drop, None) if answer.is_none() => {}
         (Want::Drop, _) => return fail(format!("{via}: a stray response was followed by {line}")),
+        // A stream needs a Content-Length (RFC 3261 §20.14), which RFC 2543 did not ask for.
+        (Want::Accept, Some(400)) if vector.name == "inv2543" && proto != Proto::Udp => {}
         (Want::Accept, Some(400 | 500 | 505 | 513)) => return fail(format!("{via}: well-formed, but {line}")),
         (Want::Refuse(_) | Want::Lenient, Some(200..=299)) => return fail(format!("{via}: malformed, but {line}")),
         (Want::Accept, None) if seen && vector.bytes.starts_with(b"INVITE") => {
