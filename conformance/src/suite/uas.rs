@@ -1,6 +1,6 @@
 //! The server as user agent server: RFC 3261 §8.2, §9.2, §11.
 
-use crate::case::{ANSWER, Case, Ctx, Verdict, cases, check, fail};
+use crate::case::{ANSWER, Case, Ctx, Verdict, cases, check, fail, skip};
 use crate::message::Message;
 use crate::target::Proto;
 use crate::ua::{Req, Ua};
