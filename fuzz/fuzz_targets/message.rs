@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use chappe_sip::header::{NameAddr, Via};
-use chappe_sip::{Edit, HeaderName, Limits, Message, Reply};
+use chappe_sip::{Edit, HeaderName, Limits, Message, Reply, multipart};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -20,6 +20,9 @@ fuzz_target!(|data: &[u8]| {
             let _ = Via::parse(value);
             let _ = NameAddr::parse(value).map(|address| (address.parse_uri(), address.param("tag")));
         }
+    }
+    if let Some(content_type) = message.header(HeaderName::ContentType) {
+        let _ = multipart::find(content_type, message.body(), &["no/type"]);
     }
     if message.check().is_err() {
         return;

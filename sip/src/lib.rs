@@ -10,6 +10,7 @@ pub mod header;
 pub mod layer;
 mod limits;
 mod message;
+pub mod multipart;
 mod name;
 pub mod outbound;
 pub mod proxy;

@@ -226,6 +226,22 @@ pub fn unquote(value: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     out.into()
 }
 
+/// Writes `text` as a quoted string (RFC 3261 §25.1); line breaks, which it cannot hold, become blanks.
+pub fn write_quoted(text: &str, out: &mut impl std::fmt::Write) -> std::fmt::Result {
+    out.write_char('"')?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.write_char('\\')?;
+                out.write_char(c)?;
+            }
+            '\r' | '\n' => out.write_char(' ')?,
+            c => out.write_char(c)?,
+        }
+    }
+    out.write_char('"')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
