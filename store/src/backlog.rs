@@ -139,6 +139,11 @@ impl Backlog {
         names.into_iter().map(|name| (name.clone(), self.depth(name))).collect()
     }
 
+    /// The least id of all; looks at every recipient.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.queues.values().filter_map(|queue| queue.items.front()).map(|item| item.id).min()
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count
     }

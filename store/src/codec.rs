@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use chappe_sip::registrar::Binding;
 
-use crate::{Account, Event, Fate, NewMessage, QueuedMessage, Secrets, StoreError, Wants};
+use crate::{Account, Counts, Event, Fate, NewMessage, QueuedMessage, Secrets, StoreError, Wants};
 
 const VERSION: u8 = 1;
 
@@ -306,7 +306,20 @@ pub(crate) fn has_hint(hints: &[u8], hint: u32) -> bool {
     hints.chunks_exact(4).any(|four| four == hint.to_le_bytes())
 }
 
-/// Numbers of eight bytes each, for the keys of receipts.
+pub(crate) fn put_counts(counts: &Counts) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    [counts.accepted, counts.delivered, counts.expired, counts.refused].into_iter().for_each(|count| out.num(count));
+    out
+}
+
+/// `stored` is not kept.
+pub(crate) fn take_counts(bytes: &[u8]) -> Result<Counts, StoreError> {
+    let mut take = Take::new(bytes, "counts")?;
+    let (accepted, delivered, expired, refused) = (take.num()?, take.num()?, take.num()?, take.num()?);
+    Ok(Counts { accepted, stored: 0, delivered, expired, refused })
+}
+
+/// Numbers of eight bytes each: keys of receipts, ids of messages.
 pub(crate) fn put_keys(keys: &[u64]) -> Vec<u8> {
     keys.iter().flat_map(|key| key.to_le_bytes()).collect()
 }

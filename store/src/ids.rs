@@ -14,6 +14,9 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
+    /// Between one number and the next where they come faster than the clock ticks.
+    pub(crate) const STEP: u64 = 1 << NODE_BITS;
+
     /// Continues above `last`, also where the clock was set back.
     pub(crate) fn after(last: u64, node: u16) -> Ids {
         Ids { last, node: u64::from(node) & ((1 << NODE_BITS) - 1) }
@@ -21,8 +24,13 @@ impl Ids {
 
     pub(crate) fn next(&mut self) -> u64 {
         let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
-        self.last = ((micros << NODE_BITS) | self.node).max(self.last + (1 << NODE_BITS));
+        self.last = ((micros << NODE_BITS) | self.node).max(self.last + Ids::STEP);
         self.last
+    }
+
+    /// Takes the `count` numbers that follow the last in steps of [`Ids::STEP`].
+    pub(crate) fn skip(&mut self, count: u64) {
+        self.last += count * Ids::STEP;
     }
 
     /// The least number of a moment, for ranges by time.

@@ -37,7 +37,7 @@ impl From<StoreError> for Failed {
 enum Change<'a> {
     Add(&'a Account),
     Update(&'a Account),
-    SetSecrets(&'a str, Secrets),
+    SetSecrets(&'a str, &'a Secrets),
     Remove(&'a str),
 }
 
@@ -48,7 +48,7 @@ impl Postgres {
             let done = match &change {
                 Change::Add(account) => add(&mut tx, account).await,
                 Change::Update(account) => update(&mut tx, account).await,
-                Change::SetSecrets(aor, secrets) => set_secrets(&mut tx, aor, *secrets).await,
+                Change::SetSecrets(aor, secrets) => set_secrets(&mut tx, aor, **secrets).await,
                 Change::Remove(aor) => remove(&mut tx, aor).await,
             };
             let done = match done {
@@ -236,7 +236,7 @@ impl AccountStore for Postgres {
     }
 
     async fn set_secrets(&self, aor: &str, secrets: Secrets) -> Result<(), AccountError> {
-        self.change(Change::SetSecrets(aor, secrets)).await
+        self.change(Change::SetSecrets(aor, &secrets)).await
     }
 
     async fn remove(&self, aor: &str) -> Result<(), AccountError> {

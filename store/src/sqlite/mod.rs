@@ -5,13 +5,14 @@
 
 mod accounts;
 mod bulk;
+mod load;
 mod lock;
+mod recent;
 mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -22,14 +23,15 @@ use parking_lot::Mutex;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Arguments, ConnectOptions, Executor, Row};
+use sqlx::{ConnectOptions, Executor, Row};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::accounts::AccountOp;
-use self::bulk::Bulk;
+use self::load::Loaded;
 use self::lock::Lock;
-use self::writer::{Loaded, Op, Writer};
+use self::recent::Recent;
+use self::writer::{Op, Writer};
 use crate::account::{Account, AccountError, AccountStore, Imported, Secrets};
 use crate::backlog::Backlog;
 use crate::fate::{Counts, Fate, FateLog};
@@ -71,6 +73,7 @@ struct Index {
     backlog: Backlog,
     /// `stored` is left 0: the backlog knows it.
     counts: Counts,
+    recent: Recent,
 }
 
 impl Sqlite {
@@ -137,8 +140,9 @@ impl Sqlite {
 
     /// A complete copy as of now, while the server goes on. `file` must not exist.
     pub(crate) async fn backup(&self, file: &Path) -> Result<(), StoreError> {
-        // What was recorded but not yet written belongs to the copy.
+        // What was recorded but not yet written belongs to the copy, what is settled does not.
         self.ask(|tx| Op::Flush { tx }).await?;
+        self.ask(|tx| Op::Sweep { tx }).await?;
         if file.try_exists()? {
             return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists).into());
         }
@@ -170,22 +174,32 @@ impl Sqlite {
 
     /// Messages by id, in the order of ids; those settled meanwhile are left out.
     async fn messages(&self, mut ids: Vec<u64>) -> Result<Vec<QueuedMessage>, StoreError> {
-        static SELECT: LazyLock<Bulk> =
-            LazyLock::new(|| Bulk::new("select id, data from message where id in (", "?", ")"));
-        ids.sort_unstable();
         let mut found = Vec::with_capacity(ids.len());
-        let mut conn = self.readers.acquire().await?;
-        let mut ids = ids.iter();
-        for (text, size) in SELECT.pieces(ids.len()) {
-            let args = SELECT.arguments(ids.by_ref().take(size), size, |args, id| args.add(*id as i64))?;
-            let mut rows = conn.fetch(sqlx::query_with(text, args));
+        ids.sort_unstable();
+        ids.dedup();
+        let mut recent = Vec::new();
+        {
+            let index = self.shared.index.lock();
+            ids.retain(|id| match index.recent.get(*id) {
+                Some(data) => {
+                    recent.push((*id, data));
+                    false
+                }
+                None => true,
+            });
+        }
+        for (id, data) in recent {
+            found.push(codec::take_message(id, data)?);
+        }
+        if !ids.is_empty() {
+            let query = sqlx::query("select id, data from message where id in (select value from json_each(?))");
+            let mut rows = self.readers.fetch(query.bind(writer::json(&ids)));
             while let Some(row) = rows.try_next().await? {
                 let data = Bytes::from(row.try_get_unchecked::<Vec<u8>, _>(1)?);
                 found.push(codec::take_message(row.try_get_unchecked::<i64, _>(0)? as u64, data)?);
             }
+            found.sort_by_key(|message| message.id);
         }
-        // A statement need not give its rows in the order of the list.
-        found.sort_by_key(|message| message.id);
         Ok(found)
     }
 }
@@ -203,7 +217,7 @@ fn keep_private(path: &Path) -> Result<(), StoreError> {
 #[async_trait::async_trait]
 impl AccountStore for Sqlite {
     async fn add(&self, account: Account) -> Result<(), AccountError> {
-        self.ask(|tx| Op::Account(AccountOp::Add { account, tx })).await?
+        self.ask(|tx| Op::Account(Box::new(AccountOp::Add { account, tx }))).await?
     }
 
     async fn import(&self, accounts: Vec<Account>) -> Result<Imported, StoreError> {
@@ -214,22 +228,22 @@ impl AccountStore for Sqlite {
             if piece.is_empty() {
                 return Ok(imported);
             }
-            let done = self.ask(|tx| Op::Account(AccountOp::Import { accounts: piece, tx })).await?;
+            let done = self.ask(|tx| Op::Account(Box::new(AccountOp::Import { accounts: piece, tx }))).await?;
             imported.added += done.added;
             imported.refused.extend(done.refused);
         }
     }
 
     async fn update(&self, account: Account) -> Result<(), AccountError> {
-        self.ask(|tx| Op::Account(AccountOp::Update { account, tx })).await?
+        self.ask(|tx| Op::Account(Box::new(AccountOp::Update { account, tx }))).await?
     }
 
     async fn set_secrets(&self, aor: &str, secrets: Secrets) -> Result<(), AccountError> {
-        self.ask(|tx| Op::Account(AccountOp::SetSecrets { aor: aor.into(), secrets, tx })).await?
+        self.ask(|tx| Op::Account(Box::new(AccountOp::SetSecrets { aor: aor.into(), secrets, tx }))).await?
     }
 
     async fn remove(&self, aor: &str) -> Result<(), AccountError> {
-        self.ask(|tx| Op::Account(AccountOp::Remove { aor: aor.into(), tx })).await?
+        self.ask(|tx| Op::Account(Box::new(AccountOp::Remove { aor: aor.into(), tx }))).await?
     }
 
     async fn account(&self, aor: &str) -> Result<Option<Account>, StoreError> {
@@ -424,7 +438,7 @@ impl FateLog for Sqlite {
         let hint = codec::fate_hint(id);
         let mut rows = Vec::new();
         {
-            let mut all = self.readers.fetch("select id, hints from fate order by id");
+            let mut all = self.readers.fetch("select id, hints from log order by id");
             while let Some(row) = all.try_next().await? {
                 if codec::has_hint(row.try_get_unchecked(1)?, hint) {
                     rows.push(row.try_get_unchecked::<i64, _>(0)?);
@@ -432,7 +446,7 @@ impl FateLog for Sqlite {
             }
         }
         for row in rows {
-            let query = sqlx::query("select data from fate where id = ?").bind(row);
+            let query = sqlx::query("select fates from log where id = ?").bind(row);
             if let Some(row) = self.readers.fetch_optional(query).await? {
                 found.extend(codec::take_fates(row.try_get(0)?)?.into_iter().filter(|fate| fate.concerns(id)));
             }

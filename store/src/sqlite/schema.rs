@@ -7,7 +7,8 @@ use crate::StoreError;
 
 /// Step n makes version n + 1 of version n. Steps are never changed once released, only added.
 ///
-/// Bodies lie in the order of their arrival with no index beside them; `Backlog` finds them (docs/decisions/0010).
+/// Bodies lie in the order of their arrival with no index beside them; `Backlog` finds them (docs/decisions/0010). A row of
+/// `log` is what one commit did to the queue: fates, ids settled, counts after it (docs/decisions/0011).
 const STEPS: &[&str] = &["
     create table account (aor text primary key, data blob not null) strict, without rowid;
     create table tel (tel text primary key, aor text not null) strict, without rowid;
@@ -15,13 +16,15 @@ const STEPS: &[&str] = &["
         aor text primary key, revision integer not null, lapses integer not null, data blob not null
     ) strict, without rowid;
     create table message (id integer primary key, data blob not null) strict;
-    create table fate (id integer primary key, hints blob not null, data blob not null) strict;
+    create table log (
+        id integer primary key, hints blob not null, fates blob not null, settled blob not null, tally blob not null
+    ) strict;
     create table receipt (id integer primary key, day integer not null, keys blob not null) strict;
     create table tally (
         one integer primary key check (one = 1), accepted integer not null, delivered integer not null,
-        expired integer not null, refused integer not null
+        expired integer not null, refused integer not null, swept integer not null
     ) strict;
-    insert into tally values (1, 0, 0, 0, 0);
+    insert into tally values (1, 0, 0, 0, 0, 0);
 "];
 
 /// Brings the file to the newest version, or refuses one from the future, in one transaction.

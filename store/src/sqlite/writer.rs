@@ -5,17 +5,17 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
-use futures_util::TryStreamExt;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use bytes::Bytes;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{Arguments, ConnectOptions, Connection, Executor, Row};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::bulk::{Bulk, is_lost};
+use super::load::{Loaded, Seen};
 use super::lock::Lock;
-use super::{Answer, Index, Location, Shared};
+use super::{Answer, Location, Shared};
 use super::{accounts, accounts::AccountOp};
-use crate::backlog::Backlog;
 use crate::fate::{Counts, Fate};
 use crate::ids::Ids;
 use crate::location::Revision;
@@ -26,12 +26,20 @@ use crate::{StoreError, codec};
 const GROUP: usize = 1024;
 /// Fates that are worth a commit of their own.
 pub(super) const ENOUGH: usize = 1024;
+/// Fates in one row of the log.
+const ROW: usize = 2048;
 /// How long recorded fates may wait for a commit that takes them along.
 const LINGER: Duration = Duration::from_millis(500);
 /// Idle time after which freed pages are given back to the file system.
 const IDLE: Duration = Duration::from_secs(2);
 /// Pages given back at a time: some milliseconds.
 const GIVE_BACK: i64 = 1000;
+/// Bytes of messages in one commit, unless one write alone has more.
+const GROUP_BYTES: usize = 16 << 20;
+/// Settled messages are swept out once they are so many, and a quarter of those that wait.
+const SWEEP: usize = 4096;
+/// Messages swept in one commit: less than a millisecond.
+const SWEEP_SLICE: usize = 512;
 /// Rows forgotten in one commit, so that others get their turn in between.
 pub(super) const SLICE: u64 = 1000;
 const DAY: u64 = 86_400;
@@ -59,7 +67,7 @@ pub(super) enum Op {
         batch: Vec<Location>,
         tx: Answer<()>,
     },
-    Account(AccountOp),
+    Account(Box<AccountOp>),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -73,81 +81,26 @@ pub(super) enum Op {
     Flush {
         tx: Answer<()>,
     },
+    /// Sweeps out all that is settled.
+    Sweep {
+        tx: Answer<()>,
+    },
     Close {
         tx: Answer<()>,
     },
 }
 
-/// Receipts that were seen, by day, so that forgetting is dropping a day.
-#[derive(Debug, Default)]
-struct Seen {
-    days: BTreeMap<u64, AHashSet<u64>>,
-}
+/// The number by which ids rise in `queue_script`.
+const _: () = assert!(Ids::STEP == 2048);
 
-impl Seen {
-    fn contains(&self, key: u64) -> bool {
-        self.days.values().any(|day| day.contains(&key))
-    }
-
-    /// Marks a receipt as seen; false where it was.
-    fn insert(&mut self, day: u64, key: u64) -> bool {
-        !self.contains(key) && self.days.entry(day).or_default().insert(key)
-    }
-
-    fn remove(&mut self, day: u64, key: u64) {
-        self.days.get_mut(&day).map(|keys| keys.remove(&key));
-    }
-}
-
-/// What the writer knows of the file when it starts.
-pub(super) struct Loaded {
-    last: u64,
-    seen: Seen,
-}
-
-impl Loaded {
-    /// Reads the index of the queue, the counts and the receipts seen.
-    pub(super) async fn read(conn: &mut SqliteConnection) -> Result<(Loaded, Index), StoreError> {
-        let (mut backlog, mut last) = (Backlog::default(), 0);
-        let query = sqlx::query("select id, substr(data, 1, ?) from message order by id");
-        let mut rows = conn.fetch(query.bind(codec::QUEUE_HEAD as i64));
-        let mut long = Vec::new();
-        let mut heads = Vec::new();
-        while let Some(row) = rows.try_next().await? {
-            last = row.try_get_unchecked::<i64, _>(0)? as u64;
-            match codec::queue_head(row.try_get_unchecked(1)?) {
-                Ok(head) => heads.push((last, head)),
-                // Names that are longer than what was read, or damage: the second look tells.
-                Err(_) => long.push(last),
-            }
-        }
-        drop(rows);
-        for id in long {
-            let query = sqlx::query("select data from message where id = ?").bind(id as i64);
-            let head = codec::queue_head(conn.fetch_one(query).await?.try_get_unchecked(0)?)?;
-            heads.push((id, head));
-        }
-        heads.sort_by_key(|(id, _)| *id);
-        for (id, head) in heads {
-            backlog.push(&head.recipient, head.device.as_deref(), id, head.size, head.expires_at);
-        }
-        let row = conn.fetch_one("select accepted, delivered, expired, refused from tally").await?;
-        let count = |at: usize| row.try_get::<i64, _>(at).map(|count| count as u64);
-        let counts =
-            Counts { accepted: count(0)?, stored: 0, delivered: count(1)?, expired: count(2)?, refused: count(3)? };
-        let mut seen = Seen::default();
-        let mut rows = conn.fetch("select day, keys from receipt");
-        while let Some(row) = rows.try_next().await? {
-            let day = seen.days.entry(row.try_get_unchecked::<i64, _>(0)? as u64).or_default();
-            day.extend(codec::take_keys(row.try_get_unchecked(1)?));
-        }
-        drop(rows);
-        for table in ["select max(id) from fate", "select max(id) from receipt", "select max(revision) from location"] {
-            let row = conn.fetch_one(table).await?;
-            last = last.max(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0) as u64);
-        }
-        Ok((Loaded { last, seen }, Index { backlog, counts }))
-    }
+/// What every write of the queue is made of; its text never changes, whatever the number of rows, so it is prepared once.
+macro_rules! queue_script {
+    () => {
+        "insert into message (id, data)
+             select ?1 + key * 2048, substr(?2, value >> 32, value & 4294967295) from json_each(?3);
+         insert into log (id, hints, fates, settled, tally) select ?4, ?5, ?6, ?7, ?8 where ?4 is not null;
+         insert into receipt (id, day, keys) select ?9, ?10, ?11 where ?9 is not null"
+    };
 }
 
 pub(super) struct Writer {
@@ -158,8 +111,25 @@ pub(super) struct Writer {
     seen: Seen,
     /// What `PRAGMA synchronous` is set to.
     full_sync: bool,
+    /// The last commit found no room.
+    full: bool,
+    /// Settled, but still in the file.
+    dead: Vec<u64>,
+    sweep: Option<Sweep>,
     /// The file is this process's until the writer ends.
     _lock: Lock,
+}
+
+/// Settled messages on their way out of the file. Deleting each when it is settled would dirty a page for each, for
+/// they lie scattered; swept together in the order of the file they go page by page.
+struct Sweep {
+    /// Sorted; those before `done` are out.
+    ids: Vec<u64>,
+    done: usize,
+    /// Nothing that waits lies below.
+    clear_below: u64,
+    /// Rows of the log up to this one name nothing that is still in the file, once the sweep is over.
+    upto: u64,
 }
 
 /// One answer that waits for the commit.
@@ -170,13 +140,18 @@ type Waiting = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 struct Batch {
     answers: Vec<Waiting>,
     closing: Vec<Answer<()>>,
+    sweeps: Vec<Answer<()>>,
     /// Somebody is promised that this survives a power cut.
     durable: bool,
-    messages: Vec<(u64, Vec<u8>)>,
+    /// The first message's id; the others follow in steps of [`Ids::STEP`].
+    first_id: u64,
     queued: Vec<Queued>,
+    bytes: usize,
     settled: Vec<(Box<str>, u64)>,
     /// Ids of `settled`.
     taken: AHashSet<u64>,
+    /// Take the settled out of the file at once, which makes room.
+    at_once: bool,
     fates: Vec<Fate>,
     /// Recorded before; they go back if the commit fails.
     lingered: Vec<Fate>,
@@ -197,6 +172,7 @@ struct Queued {
     id: u64,
     size: u64,
     expires_at: u64,
+    data: Bytes,
 }
 
 impl Writer {
@@ -207,13 +183,17 @@ impl Writer {
         loaded: Loaded,
         lock: Lock,
     ) -> Writer {
+        let Loaded { last, seen, dead } = loaded;
         Writer {
             conn,
             options,
             shared,
-            ids: Ids::after(loaded.last, 0),
-            seen: loaded.seen,
+            ids: Ids::after(last, 0),
+            seen,
             full_sync: true,
+            full: false,
+            dead,
+            sweep: None,
             _lock: lock,
         }
     }
@@ -221,10 +201,10 @@ impl Writer {
     /// Works until it is told to close or nobody is left who could ask.
     pub(super) async fn run(mut self, mut received: mpsc::Receiver<Op>) {
         let mut ops = Vec::with_capacity(GROUP);
-        // When recorded fates must be written, and when to look for freed pages; neither while nothing happens.
-        let (mut linger, mut idle): (Option<Instant>, Option<Instant>) = (None, None);
+        // When recorded fates must be written, and when to tidy up; neither while nothing happens.
+        let (mut linger, mut idle): (Option<Instant>, Option<Instant>) = (None, Some(Instant::now() + IDLE));
+        let shared = self.shared.clone();
         loop {
-            let shared = self.shared.clone();
             let mut ended = false;
             tokio::select! {
                 biased;
@@ -237,30 +217,62 @@ impl Writer {
                     }
                 }
                 () = at(idle) => {
-                    let more = self.give_back().await;
-                    idle = more.then(|| Instant::now() + IDLE / 20);
+                    let more = self.tidy().await;
+                    idle = more.then(|| Instant::now() + IDLE / 100);
                     continue;
                 }
             }
-            let closing = self.commit(ops.drain(..)).await;
+            let count = ops.len();
+            let closing = self.commit(&mut ops).await;
             if ended || !closing.is_empty() {
                 received.close();
                 let result = self.end(&mut received).await;
                 closing.into_iter().for_each(|tx| drop(tx.send(result.clone())));
                 return;
             }
+            self.sweep_some(count).await;
             // Fates that the disk refused are tried again.
             linger = (!shared.unsaved.lock().is_empty()).then(|| Instant::now() + LINGER);
             idle = Some(Instant::now() + IDLE);
         }
     }
 
-    /// One turn: sorts the operations, writes them, answers. Gives those who asked to close.
-    async fn commit(&mut self, ops: impl Iterator<Item = Op>) -> Vec<Answer<()>> {
-        let mut batch = Batch { lingered: std::mem::take(&mut *self.shared.unsaved.lock()), ..Batch::default() };
+    /// Writes all that was asked, mostly in one turn. Gives those who asked to close.
+    async fn commit(&mut self, ops: &mut Vec<Op>) -> Vec<Answer<()>> {
+        if self.full {
+            // What only takes away goes first and by itself, for it makes room.
+            let (away, others): (Vec<Op>, Vec<Op>) =
+                ops.drain(..).partition(|op| matches!(op, Op::Write { write, .. } if write.append.is_empty()));
+            if !away.is_empty() {
+                self.turn(away.into_iter(), true).await;
+            }
+            *ops = others;
+        }
+        let mut closing = Vec::new();
+        let mut rest = ops.drain(..).peekable();
+        loop {
+            let mut bytes = 0;
+            let some = std::iter::from_fn(|| {
+                rest.next_if(|op| {
+                    bytes += op.bytes();
+                    bytes <= GROUP_BYTES || bytes == op.bytes()
+                })
+            });
+            closing.extend(self.turn(some, false).await);
+            if rest.peek().is_none() {
+                return closing;
+            }
+        }
+    }
+
+    /// One transaction: sorts the operations, writes them, answers.
+    async fn turn(&mut self, ops: impl Iterator<Item = Op>, at_once: bool) -> Vec<Answer<()>> {
+        let lingered = std::mem::take(&mut *self.shared.unsaved.lock());
+        let mut batch = Batch { lingered, at_once, first_id: self.ids.next(), ..Batch::default() };
         for op in ops {
             self.sort(op, &mut batch);
         }
+        self.ids.skip(batch.queued.len() as u64);
         let result = self.write(&mut batch).await;
         match &result {
             Ok(()) => self.apply(&mut batch),
@@ -269,8 +281,13 @@ impl Writer {
                 self.undo(&mut batch, error).await;
             }
         }
+        self.full = matches!(result, Err(StoreError::Full)) || self.full && at_once;
         for answer in batch.answers {
             answer(result.clone());
+        }
+        for tx in batch.sweeps {
+            let swept = self.sweep_all().await;
+            tx.send(swept).ok();
         }
         batch.closing
     }
@@ -298,11 +315,12 @@ impl Writer {
             }
             Op::Account(op) => {
                 batch.durable = true;
-                batch.accounts.push_back(op);
+                batch.accounts.push_back(*op);
             }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
+            Op::Sweep { tx } => batch.sweeps.push(tx),
             Op::Close { tx } => batch.closing.push(tx),
         }
     }
@@ -316,7 +334,8 @@ impl Writer {
                 written.ids.push(None);
                 continue;
             }
-            let id = self.ids.next();
+            let id = batch.first_id + batch.queued.len() as u64 * Ids::STEP;
+            batch.bytes += body.len();
             batch.fates.push(message.stored());
             batch.queued.push(Queued {
                 id,
@@ -324,8 +343,8 @@ impl Writer {
                 recipient: message.recipient,
                 device: message.device,
                 expires_at: message.expires_at,
+                data: Bytes::from(body),
             });
-            batch.messages.push((id, body));
             batch.counts.accepted += 1;
             written.ids.push(Some(id));
         }
@@ -357,22 +376,45 @@ impl Writer {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.full_sync != batch.durable {
-            // SQLite refuses this inside a transaction.
-            let text = if batch.durable { "pragma synchronous = full" } else { "pragma synchronous = normal" };
-            self.conn.execute(text).await?;
-            self.full_sync = batch.durable;
+        self.sync(batch.durable).await?;
+        let fates: Vec<&Fate> = batch.lingered.iter().chain(&batch.fates).collect();
+        let mut rows: Vec<&[&Fate]> = fates.chunks(ROW).collect();
+        let row = rows.pop().unwrap_or(&[]);
+        let mut days: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (day, key) in &batch.receipts {
+            days.entry(*day).or_default().push(*key);
+        }
+        let day = days.pop_last();
+        let args = self.queue_arguments(batch, row, day)?;
+        if rows.is_empty() && days.is_empty() && !batch.at_once && !batch.has_more() {
+            // One text and one trip to the thread of the connection: a trip costs as much as several rows.
+            let script = concat!("begin immediate;", queue_script!(), "; commit");
+            self.conn.execute(sqlx::query_with(script, args)).await?;
+            return Ok(());
         }
         self.conn.execute(sqlx::query("begin immediate")).await?;
-        self.write_queue(batch).await?;
+        if batch.at_once {
+            let ids: Vec<u64> = batch.settled.iter().map(|(_, id)| *id).collect();
+            let query = "delete from message where id in (select value from json_each(?))";
+            self.conn.execute(sqlx::query(query).bind(json(&ids))).await?;
+        }
+        self.conn.execute(sqlx::query_with(queue_script!(), args)).await?;
+        let nothing = Batch { first_id: batch.first_id, counts: batch.counts, ..Batch::default() };
+        for row in rows {
+            let args = self.queue_arguments(&nothing, row, None)?;
+            self.conn.execute(sqlx::query_with(queue_script!(), args)).await?;
+        }
+        for day in days {
+            let args = self.queue_arguments(&nothing, &[], Some(day))?;
+            self.conn.execute(sqlx::query_with(queue_script!(), args)).await?;
+        }
         self.write_locations(batch).await?;
         while let Some(op) = batch.accounts.pop_front() {
             batch.answers.push(accounts::write(&mut self.conn, op).await?);
         }
         while let Some((before_ms, tx)) = batch.purges.pop_front() {
-            let text = "delete from fate where id in (select id from fate where id < ? order by id limit ?)";
-            let query = sqlx::query(text).bind(Ids::floor(before_ms) as i64).bind(SLICE as i64);
-            let gone = self.conn.execute(query).await?.rows_affected();
+            let counts = self.shared.index.lock().counts.plus(&batch.counts);
+            let gone = self.purge(before_ms, &counts).await?;
             batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| gone)))));
         }
         while let Some((day, tx)) = batch.forgets.pop_front() {
@@ -388,47 +430,64 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_queue(&mut self, batch: &mut Batch) -> Result<(), sqlx::Error> {
-        static APPEND: LazyLock<Bulk> =
-            LazyLock::new(|| Bulk::new("insert into message (id, data) values ", "(?,?)", ""));
-        static SETTLE: LazyLock<Bulk> = LazyLock::new(|| Bulk::new("delete from message where id in (", "?", ")"));
-        let conn = &mut self.conn;
-        let messages = std::mem::take(&mut batch.messages);
-        APPEND
-            .run(conn, messages.into_iter(), |args, (id, body)| {
-                args.add(id as i64)?;
-                args.add(body)
-            })
-            .await?;
-        SETTLE.run(conn, batch.settled.iter(), |args, (_, id)| args.add(*id as i64)).await?;
-        let fates: Vec<&Fate> = batch.lingered.iter().chain(&batch.fates).collect();
-        for some in fates.chunks(ENOUGH) {
-            let query = sqlx::query("insert into fate (id, hints, data) values (?, ?, ?)")
-                .bind(self.ids.next() as i64)
-                .bind(codec::put_hints(some.iter().copied()))
-                .bind(codec::put_fates(some.iter().copied()));
-            conn.execute(query).await?;
-        }
-        let mut days: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
-        for (day, key) in &batch.receipts {
-            days.entry(*day).or_default().push(*key);
-        }
-        for (day, keys) in days {
-            let query = sqlx::query("insert into receipt (id, day, keys) values (?, ?, ?)")
-                .bind(self.ids.next() as i64)
-                .bind(day as i64)
-                .bind(codec::put_keys(&keys));
-            conn.execute(query).await?;
-        }
-        if batch.counts != Counts::default() {
-            let counts = self.shared.index.lock().counts.plus(&batch.counts);
-            let text = "update tally set accepted = ?, delivered = ?, expired = ?, refused = ? where one = 1";
-            let query = [counts.accepted, counts.delivered, counts.expired, counts.refused]
-                .into_iter()
-                .fold(sqlx::query(text), |query, count| query.bind(count as i64));
-            conn.execute(query).await?;
+    async fn sync(&mut self, full: bool) -> Result<(), sqlx::Error> {
+        if self.full_sync != full {
+            // SQLite refuses this inside a transaction.
+            self.conn.execute(if full { "pragma synchronous = full" } else { "pragma synchronous = normal" }).await?;
+            self.full_sync = full;
         }
         Ok(())
+    }
+
+    /// The parameters of [`queue_script`].
+    fn queue_arguments(
+        &mut self,
+        batch: &Batch,
+        fates: &[&Fate],
+        receipts: Option<(u64, Vec<u64>)>,
+    ) -> Result<SqliteArguments, sqlx::Error> {
+        let mut bodies = Vec::with_capacity(batch.bytes);
+        let mut places = Vec::with_capacity(batch.queued.len());
+        for queued in &batch.queued {
+            // SQLite counts from 1.
+            places.push((bodies.len() as u64 + 1) << 32 | queued.data.len() as u64);
+            bodies.extend_from_slice(&queued.data);
+        }
+        let settled: Vec<u64> = batch.settled.iter().filter(|_| !batch.at_once).map(|(_, id)| *id).collect();
+        let counts = self.shared.index.lock().counts.plus(&batch.counts);
+        let mut args = SqliteArguments::default();
+        let add = || {
+            args.add(batch.first_id as i64)?;
+            args.add(bodies)?;
+            args.add(json(&places))?;
+            // Whatever the queue does leaves a fate, so what is settled always has its row.
+            args.add((!fates.is_empty()).then(|| self.ids.next() as i64))?;
+            args.add(codec::put_hints(fates.iter().copied()))?;
+            args.add(codec::put_fates(fates.iter().copied()))?;
+            args.add(codec::put_keys(&settled))?;
+            args.add(codec::put_counts(&counts))?;
+            let (day, keys) = receipts.unwrap_or_default();
+            args.add((!keys.is_empty()).then(|| self.ids.next() as i64))?;
+            args.add(day as i64)?;
+            args.add(codec::put_keys(&keys))
+        };
+        add().map_err(sqlx::Error::Encode)?;
+        Ok(args)
+    }
+
+    /// Forgets some old rows of the log, but none that names a message that is still in the file.
+    async fn purge(&mut self, before_ms: u64, counts: &Counts) -> Result<u64, sqlx::Error> {
+        // The newest row, which has the counts, may be among them.
+        let text = "update tally set accepted = ?, delivered = ?, expired = ?, refused = ?";
+        let query = [counts.accepted, counts.delivered, counts.expired, counts.refused]
+            .into_iter()
+            .fold(sqlx::query(text), |query, count| query.bind(count as i64));
+        self.conn.execute(query).await?;
+        let text = "delete from log where id in (
+                select id from log where id < ? and (length(settled) = 0 or id <= (select swept from tally))
+                order by id limit ?)";
+        let query = sqlx::query(text).bind(Ids::floor(before_ms) as i64).bind(SLICE as i64);
+        Ok(self.conn.execute(query).await?.rows_affected())
     }
 
     /// Compares and sets, then overwrites, in the order of the key so that neighbours share a page.
@@ -482,15 +541,89 @@ impl Writer {
     }
 
     /// Shows the readers what is now on disk, before anybody is told.
-    fn apply(&self, batch: &mut Batch) {
+    fn apply(&mut self, batch: &mut Batch) {
         let index = &mut *self.shared.index.lock();
-        for Queued { recipient, device, id, size, expires_at } in batch.queued.drain(..) {
+        for Queued { recipient, device, id, size, expires_at, data } in batch.queued.drain(..) {
             index.backlog.push(&recipient, device.as_deref(), id, size, expires_at);
+            index.recent.push(id, data);
         }
         for (recipient, id) in batch.settled.drain(..) {
             index.backlog.remove(&recipient, id);
+            index.recent.remove(id);
+            if !batch.at_once {
+                self.dead.push(id);
+            }
         }
         index.counts = index.counts.plus(&batch.counts);
+    }
+
+    /// Starts a sweep once it is worth it, and does as much of it as the commit before was large.
+    async fn sweep_some(&mut self, count: usize) {
+        let waiting = self.shared.index.lock().backlog.count() as usize;
+        if self.sweep.is_none() && (self.dead.len() >= SWEEP.max(waiting / 4) || self.full && !self.dead.is_empty()) {
+            self.start_sweep();
+        }
+        if let Err(error) = self.sweep_slice(SWEEP_SLICE.max(2 * count)).await {
+            tracing::warn!(%error, "store: cannot sweep");
+        }
+    }
+
+    fn start_sweep(&mut self) {
+        let mut ids = std::mem::take(&mut self.dead);
+        ids.sort_unstable();
+        let clear_below = self.shared.index.lock().backlog.oldest().unwrap_or(u64::MAX);
+        self.sweep = Some(Sweep { ids, done: 0, clear_below, upto: self.ids.next() });
+    }
+
+    /// Takes some settled messages out of the file; false where none are left of this sweep.
+    async fn sweep_slice(&mut self, count: usize) -> Result<bool, StoreError> {
+        let Some(sweep) = &mut self.sweep else { return Ok(false) };
+        let slice = &sweep.ids[sweep.done..(sweep.done + count).min(sweep.ids.len())];
+        let last = sweep.done + slice.len() == sweep.ids.len();
+        let upto = if last { sweep.upto as i64 } else { 0 };
+        // The log on disk says that they are settled, so this may be lost.
+        let (from, to) = (slice.first().copied().unwrap_or(0), slice.last().copied().unwrap_or(0));
+        let whole = to < sweep.clear_below;
+        let list = if whole { String::from("[]") } else { json(slice) };
+        let end = sweep.done + slice.len();
+        self.sync(false).await?;
+        let text = "begin immediate;
+             delete from message where ?1 and id between ?2 and ?3;
+             delete from message where id in (select value from json_each(?4));
+             update tally set swept = ?5 where ?5 > 0;
+             commit";
+        let query = sqlx::query(text).bind(whole).bind(from as i64).bind(to as i64).bind(list).bind(upto);
+        if let Err(error) = self.conn.execute(query).await {
+            self.conn.execute(sqlx::query("rollback")).await.ok();
+            return Err(error.into());
+        }
+        match &mut self.sweep {
+            Some(sweep) if !last => sweep.done = end,
+            _ => self.sweep = None,
+        }
+        Ok(!last)
+    }
+
+    async fn sweep_all(&mut self) -> Result<(), StoreError> {
+        while self.sweep_slice(SWEEP).await? {}
+        self.start_sweep();
+        while self.sweep_slice(SWEEP).await? {}
+        Ok(())
+    }
+
+    /// What is done while nobody asks; true where more is to be done.
+    async fn tidy(&mut self) -> bool {
+        if self.sweep.is_none() && !self.dead.is_empty() {
+            self.start_sweep();
+        }
+        match self.sweep_slice(SWEEP).await {
+            Ok(true) => true,
+            Ok(false) => self.give_back().await,
+            Err(error) => {
+                tracing::warn!(%error, "store: cannot sweep");
+                false
+            }
+        }
     }
 
     /// Takes back what was decided, and makes the connection fit for the next turn.
@@ -542,7 +675,7 @@ impl Writer {
             late.push(op);
         }
         // They were accepted into the channel, so they are done like the others.
-        let closing = self.commit(late.into_iter()).await;
+        let closing = self.commit(&mut late).await;
         let result = match self.shared.unsaved.lock().len() {
             0 => Ok(()),
             _ => Err(StoreError::Full),
@@ -554,19 +687,42 @@ impl Writer {
     }
 }
 
+impl Op {
+    /// Bytes that it brings into the transaction, roughly.
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Write { bodies, .. } => bodies.iter().map(Vec::len).sum(),
+            _ => 0,
+        }
+    }
+}
+
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-            && self.settled.is_empty()
-            && self.fates.is_empty()
-            && self.lingered.is_empty()
-            && self.receipts.is_empty()
-            && self.accounts.is_empty()
+        self.fates.is_empty() && self.lingered.is_empty() && self.receipts.is_empty() && !self.has_more()
+    }
+
+    /// Whether accounts, bindings or what is forgotten come along.
+    fn has_more(&self) -> bool {
+        !(self.accounts.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()
-            && self.forgets.is_empty()
+            && self.forgets.is_empty())
     }
+}
+
+/// A list of numbers as SQLite reads it.
+pub(super) fn json(numbers: &[u64]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(2 + numbers.len() * 20);
+    text.push('[');
+    for (at, number) in numbers.iter().enumerate() {
+        let comma = if at == 0 { "" } else { "," };
+        let _ = write!(text, "{comma}{number}");
+    }
+    text.push(']');
+    text
 }
 
 /// Never, where there is no such moment.

@@ -68,6 +68,45 @@ async fn all_is_there_after_a_restart_with_or_without_close() {
 }
 
 #[tokio::test]
+async fn settled_messages_leave_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = open(dir.path()).await;
+    let file = dir.path().join("chappe.db");
+    // Enough to be swept while work goes on, and more that stays; some settled in between, some at the end.
+    for round in 0..10 {
+        let batch = (0..1000).map(|n| message(&format!("u{}@d", n % 10), None, &format!("{round}-{n}")));
+        stores.queue.append(batch.collect()).await.unwrap();
+        for user in 0..9 {
+            let asked = [wanted(&format!("u{user}@d"), None, 0)];
+            let queued = stores.queue.pending(&asked, 1000).await.unwrap().remove(0);
+            let settled = queued.iter().map(|message| message.settled(Outcome::Delivered, None, 200, 1)).collect();
+            stores.queue.settle(settled).await.unwrap();
+        }
+    }
+    let left = async || {
+        let mut conn = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+        let row = conn.fetch_one("select count(*) from message").await.unwrap();
+        sqlx::Row::get::<i64, _>(&row, 0)
+    };
+    assert!(left().await < 7_000);
+    // A copy has none of them.
+    stores.backup(&dir.path().join("copy.db")).await.unwrap();
+    assert_eq!(left().await, 1_000);
+    // Fates may be forgotten whether or not the messages are swept; the counts stay.
+    let queued = stores.queue.pending(&[wanted("u9@d", None, 0)], 10).await.unwrap().remove(0);
+    let settled = queued.iter().map(|message| message.settled(Outcome::Refused, None, 200, 1)).collect();
+    stores.queue.settle(settled).await.unwrap();
+    stores.fates.purge(3_000_000_000_000).await.unwrap();
+    stores.close().await.unwrap();
+    let stores = open(dir.path()).await;
+    let counts = stores.fates.counts().await.unwrap();
+    assert_eq!((counts.stored, counts.delivered, counts.refused), (990, 9_000, 10));
+    assert!(counts.balanced());
+    let queued = stores.queue.pending(&[wanted("u9@d", None, 0)], 10_000).await.unwrap().remove(0);
+    assert_eq!(queued.len(), 990);
+}
+
+#[tokio::test]
 async fn names_longer_than_the_index_reads_at_first() {
     let dir = tempfile::tempdir().unwrap();
     let recipient = "r".repeat(1_000);
