@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod conformance;
 mod inspect;
+mod load;
 pub mod output;
 mod place;
 mod serve;
@@ -86,6 +87,9 @@ enum Command {
     /// Judge any SIP server by the rules of the RFCs
     #[command(subcommand)]
     Conformance(conformance::Command),
+    /// Make a load on any SIP server and measure it
+    #[command(subcommand)]
+    Load(load::Command),
 }
 
 /// Which server: its configuration and data.
@@ -178,6 +182,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Backup(backup) => soon(backup::backup(backup)),
         Command::Restore(restore) => soon(backup::restore(restore)),
         Command::Conformance(command) => soon(conformance::run(command)),
+        Command::Load(command) => soon(load::run(command)),
     }
 }
 

@@ -222,9 +222,9 @@ impl Layer {
         }
         let method = message.method();
         if method == Method::Ack {
-            return self.handle_ack(now, message);
+            return self.handle_ack(now, flow.transport, message);
         }
-        let name = self.namer.server(message, None);
+        let name = self.namer.server(message, None, flow.transport);
         if let Some(slot) = self.find(name) {
             if let Some(entry) = self.entries.get_mut(slot) {
                 match &mut entry.machine {
@@ -245,7 +245,7 @@ impl Layer {
         };
         let entry = Entry { machine, name, dest: flow.into(), user: 0, silent: false };
         if method == Method::Cancel {
-            let invite = self.find(self.namer.server(message, Some(Method::Invite)));
+            let invite = self.find(self.namer.server(message, Some(Method::Invite), flow.transport));
             let invite = invite.map(|slot| ServerKey(self.entries.key_of(slot)));
             let cancel = if invite.is_some() { Ok(self.insert_over_limit(entry)) } else { self.insert(entry) };
             return cancel.map_or(Input::Full, |cancel| Input::Cancel { cancel: ServerKey(cancel), invite });
@@ -254,8 +254,10 @@ impl Layer {
         Input::NewRequest(ServerKey(key))
     }
 
-    fn handle_ack(&mut self, now: Instant, ack: &Message) -> Input {
-        let Some(slot) = self.find(self.namer.server(ack, Some(Method::Invite))) else { return Input::Ack(None) };
+    fn handle_ack(&mut self, now: Instant, transport: Transport, ack: &Message) -> Input {
+        let Some(slot) = self.find(self.namer.server(ack, Some(Method::Invite), transport)) else {
+            return Input::Ack(None);
+        };
         let key = ServerKey(self.entries.key_of(slot));
         let Some(Entry { machine: Machine::InviteServer(tx), .. }) = self.entries.get_mut(slot) else {
             return Input::Ack(None);

@@ -96,7 +96,7 @@ section! {
     /// Digest authentication of SIP requests.
     pub struct Authentication {
         /// "register": only REGISTER is challenged. "local": also every request from a user of our domains, unless it comes
-        /// over a connection that has authenticated as that user or from the registered address of the user.
+        /// over a connection that has authenticated as that user. The source of a datagram proves nothing.
         /// "all": every request but ACK and CANCEL. Peers in `sip.trusted` are never challenged.
         pub require: Require = Require::Local;
         /// Algorithms that are offered, the preferred one first: "SHA-512-256", "SHA-256", "MD5".
@@ -202,8 +202,6 @@ section! {
         ]
         .map(String::from)
         .to_vec();
-        /// Waiting messages sent to one device at a time when it comes back.
-        pub drain_window: u32 = 8 => 1..=1000;
         /// Waiting messages sent to one device in a second when it comes back.
         pub drain_rate: u32 = 100 => 1..=100_000;
         /// "transient": a message is erased once every recipient has it or it expired; or how long it is kept after that.

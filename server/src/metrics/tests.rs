@@ -4,7 +4,7 @@ use super::*;
 fn the_text_has_help_type_labels_and_values() {
     let metrics = Metrics::default();
     metrics.requests.with(Method::named(b"MESSAGE")).with(Transport::Tls).add(3);
-    metrics.messages_stored.set(5);
+    metrics.store_queue.set(5);
     metrics.store_write.observe(Duration::from_micros(700));
     metrics.store_write.observe(Duration::from_secs(60));
     let text = metrics.render(|out| {
@@ -14,7 +14,7 @@ fn the_text_has_help_type_labels_and_values() {
         "# HELP chappe_sip_requests_total SIP requests received.\n# TYPE chappe_sip_requests_total counter\n",
         "\nchappe_sip_requests_total{method=\"MESSAGE\",transport=\"tls\"} 3\n",
         "\nchappe_sip_requests_total{method=\"other\",transport=\"udp\"} 0\n",
-        "# TYPE chappe_messages_stored gauge\nchappe_messages_stored 5\n",
+        "# TYPE chappe_store_queue gauge\nchappe_store_queue 5\n",
         "# TYPE chappe_store_write_seconds histogram\nchappe_store_write_seconds_bucket{le=\"0.0001\"} 0\n",
         "\nchappe_store_write_seconds_bucket{le=\"0.001\"} 1\n",
         "\nchappe_store_write_seconds_bucket{le=\"30\"} 1\nchappe_store_write_seconds_bucket{le=\"+Inf\"} 2\n",

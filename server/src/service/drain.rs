@@ -415,7 +415,10 @@ impl Sessions {
     }
 
     fn settle(&mut self, settlement: Settlement) {
-        self.settling.insert(settlement.id);
+        // Two devices may be sent the same message; what follows it may go its own way from now on.
+        if self.settling.insert(settlement.id) {
+            self.core.waiting.remove(&settlement.recipient, 1);
+        }
         self.write.settle.push(settlement);
     }
 
@@ -432,7 +435,7 @@ impl Sessions {
 
 async fn commit(core: Arc<Core>, write: Write) {
     let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
-    let ends: Vec<(Box<str>, Outcome)> = write.settle.iter().map(|s| (s.recipient.clone(), s.outcome)).collect();
+    let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
     let new: Vec<(Box<str>, bool)> = write.append.iter().map(|m| (m.recipient.clone(), m.device.is_some())).collect();
     // A full disk gives way to nothing but room; what is not settled would be delivered again.
     let mut pause = Duration::from_millis(100);
@@ -453,9 +456,8 @@ async fn commit(core: Arc<Core>, write: Write) {
         }
     };
     let Some(written) = written else { return core.drain.tell(News::Settled { ids }) };
-    for ((recipient, outcome), was_there) in ends.into_iter().zip(&written.settled) {
+    for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
         if *was_there {
-            core.waiting.remove(&recipient, 1);
             core.ledger.settled(outcome);
         }
     }
@@ -522,6 +524,7 @@ pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
             {
                 write.append.extend(receipt::make(core, &receipt::Subject::of(&message, id), ReceiptState::Failed));
             }
+            core.waiting.remove(&message.recipient, 1);
             write.settle.push(message.settled(Outcome::Expired, None, 408, now));
         }
         commit(Arc::clone(core), write).await;

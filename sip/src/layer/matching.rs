@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::message::Message;
 use crate::name::Method;
+use crate::transport::Transport;
 
 const COOKIE: &[u8] = b"z9hG4bK";
 
@@ -39,7 +40,11 @@ impl Namer {
     ///
     /// A branch of a peer that follows RFC 2543 is not unique, so more is compared then; the To tag is left out,
     /// because an ACK has one where its INVITE had none.
-    pub(super) fn server(&self, request: &Message, of: Option<Method>) -> Name {
+    ///
+    /// The transport counts too: copies, CANCEL and ACK come by the way of the request (RFC 3261 §9.1, §17.1.1.3), and an
+    /// answer to the same branch by another way would go astray.
+    pub(super) fn server(&self, request: &Message, of: Option<Method>, transport: Transport) -> Name {
+        let transport = [transport as u8];
         let method = of.map_or(request.method_text(), |m| m.as_str().as_bytes());
         let branch = request.branch();
         let unique = branch.len() > COOKIE.len() && branch[..COOKIE.len()].eq_ignore_ascii_case(COOKIE);
@@ -53,10 +58,10 @@ impl Namer {
             } else {
                 sent_by
             };
-            return self.name(b's', [branch, method, sent_by, b"", b""]);
+            return self.name(b's', [branch, method, sent_by, &transport, b""]);
         }
         let cseq = request.cseq().to_be_bytes();
-        let via = self.name(b'v', [request.via_text(), &cseq, b"", b"", b""]);
+        let via = self.name(b'v', [request.via_text(), &cseq, &transport, b"", b""]);
         let via = [via.0.to_be_bytes(), via.1.to_be_bytes()].concat();
         self.name(b'o', [request.uri(), request.from_tag(), request.call_id(), &via, method])
     }
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn requests_match_by_branch_sent_by_and_method() {
         let namer = Namer::new([1, 2, 3, 4]);
-        let invite = namer.server(&request("INVITE", "h.example:5070;branch=z9hG4bKa", ""), None);
+        let invite = namer.server(&request("INVITE", "h.example:5070;branch=z9hG4bKa", ""), None, Transport::Udp);
         for (name, method, via, more, of, same) in [
             ("copy", "INVITE", "h.example:5070;branch=z9hG4bKa", "", None, true),
             ("another Request-URI", "INVITE", "h.example:5070;branch=z9hG4bKa", "x", None, true),
@@ -104,7 +109,7 @@ mod tests {
             ("CANCEL itself", "CANCEL", "h.example:5070;branch=z9hG4bKa", "", None, false),
             ("CANCEL to INVITE", "CANCEL", "h.example:5070;branch=z9hG4bKa", "", Some(Method::Invite), true),
         ] {
-            assert_eq!(namer.server(&request(method, via, more), of) == invite, same, "{name}");
+            assert_eq!(namer.server(&request(method, via, more), of, Transport::Udp) == invite, same, "{name}");
         }
     }
 
@@ -113,11 +118,12 @@ mod tests {
         let namer = Namer::new([1, 2, 3, 4]);
         for branch in ["", ";branch=1", ";branch=z9hG4bK"] {
             let via = format!("h{branch}");
-            let invite = namer.server(&request("INVITE", &via, ""), None);
-            assert_eq!(namer.server(&request("INVITE", &via, ""), None), invite);
-            assert_eq!(namer.server(&request("ACK", &via, ""), Some(Method::Invite)), invite);
-            assert_ne!(namer.server(&request("INVITE", &via, "other"), None), invite);
-            assert_ne!(namer.server(&request("INVITE", &format!("{via};x"), ""), None), invite);
+            let invite = namer.server(&request("INVITE", &via, ""), None, Transport::Udp);
+            assert_eq!(namer.server(&request("INVITE", &via, ""), None, Transport::Udp), invite);
+            assert_eq!(namer.server(&request("ACK", &via, ""), Some(Method::Invite), Transport::Udp), invite);
+            assert_ne!(namer.server(&request("INVITE", &via, "other"), None, Transport::Udp), invite);
+            assert_ne!(namer.server(&request("INVITE", &via, ""), None, Transport::Tcp), invite);
+            assert_ne!(namer.server(&request("INVITE", &format!("{via};x"), ""), None, Transport::Udp), invite);
         }
     }
 }
