@@ -38,6 +38,17 @@ pub enum Checked {
     Wrong { answer: Bytes, unknown: bool },
 }
 
+/// What is new in each answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh<'a> {
+    /// Seconds since the epoch.
+    pub now: u64,
+    /// Random.
+    pub salt: [u8; 8],
+    /// To tag.
+    pub tag: &'a str,
+}
+
 /// Checks credentials and remembers connections.
 pub struct Identity {
     gate: Gate,
@@ -93,18 +104,17 @@ impl Identity {
         self.shard(flow.connection).lock().remove(&flow.connection);
     }
 
-    /// Looks at the credentials of a request for `realm`. `salt` is random. The answer of an unknown user is that of
+    /// Looks at the credentials of a request for `realm`. The answer of an unknown user is that of
     /// a wrong password.
     pub fn check(
         &self,
         request: &Message,
-        realm: &str,
         role: Role,
+        realm: &str,
         directory: &Directory,
-        now: u64,
-        salt: [u8; 8],
-        tag: &str,
+        fresh: Fresh<'_>,
     ) -> Checked {
+        let Fresh { now, salt, tag } = fresh;
         let (header, answer, status) = match role {
             Role::Registrar => (HeaderName::Authorization, HeaderName::WwwAuthenticate, 401),
             Role::Proxy => (HeaderName::ProxyAuthorization, HeaderName::ProxyAuthenticate, 407),

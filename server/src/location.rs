@@ -13,6 +13,9 @@ const SHARDS: usize = 64;
 
 type Shard = RwLock<HashMap<Box<str>, Entry, RandomState>>;
 
+/// The AORs with a binding over each connection.
+type Connections = HashMap<u64, SmallVec<[Box<str>; 1]>, RandomState>;
+
 /// What is known of one AOR.
 #[derive(Default)]
 struct Entry {
@@ -25,7 +28,7 @@ struct Entry {
 pub struct Location {
     shards: Box<[Shard]>,
     /// AORs with a binding over that connection, so that its end finds them.
-    connections: Box<[Mutex<HashMap<u64, SmallVec<[Box<str>; 1]>, RandomState>>]>,
+    connections: Box<[Mutex<Connections>]>,
     hasher: RandomState,
 }
 
@@ -177,7 +180,7 @@ impl Location {
         &self.shards[self.hasher.hash_one(aor) as usize % SHARDS]
     }
 
-    fn connection_shard(&self, connection: u64) -> &Mutex<HashMap<u64, SmallVec<[Box<str>; 1]>, RandomState>> {
+    fn connection_shard(&self, connection: u64) -> &Mutex<Connections> {
         &self.connections[connection as usize % SHARDS]
     }
 

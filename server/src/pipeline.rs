@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::admission::Offence;
 use crate::core::{Challenge, epoch_seconds, is_sheltered};
 use crate::directory::Entry;
-use crate::identity::{Checked, Role};
+use crate::identity::{Checked, Fresh, Role};
 use crate::metrics::{Shed, Verdict as Outcome};
 use crate::service::{self, Request};
 use crate::shard::Turn;
@@ -72,7 +72,7 @@ impl Voucher {
 pub fn request(turn: &mut Turn<'_>, key: ServerKey, message: Arc<Message>, flow: &Flow, trusted: bool) {
     let core = turn.core;
     if core.is_stopping() && !is_sheltered(&message) {
-        return shed(turn, key, &message, Shed::Delay);
+        return shed(turn, key, &message, Shed::Stopping);
     }
     if let Err(reject) = proxy::validate(&message, &core.settings.proxy, &core.local) {
         let bytes = reject.reply(&message, &core.tag());
@@ -150,15 +150,9 @@ fn identify(
         if known_dialog && core.settings.challenge != Challenge::All {
             return Ok(Sender::Outside { in_dialog: true });
         }
-        let checked = core.identity.check(
-            message,
-            domain,
-            Role::Proxy,
-            &core.directory,
-            epoch_seconds(),
-            core.random().to_be_bytes(),
-            &core.tag(),
-        );
+        let tag = core.tag();
+        let fresh = Fresh { now: epoch_seconds(), salt: core.random().to_be_bytes(), tag: &tag };
+        let checked = core.identity.check(message, Role::Proxy, domain, &core.directory, fresh);
         return match checked {
             // One of the names of the account, or nobody else's.
             Checked::User(user) if entry.as_ref().is_some_and(|e| e.aor == user.aor) => {

@@ -7,9 +7,12 @@ use parking_lot::Mutex;
 
 const SHARDS: usize = 16;
 
+/// Messages by AOR.
+type Counts = HashMap<Box<str>, u64, RandomState>;
+
 /// Messages waiting by AOR, copies for single devices included.
 pub struct Waiting {
-    shards: Box<[Mutex<HashMap<Box<str>, u64, RandomState>>]>,
+    shards: Box<[Mutex<Counts>]>,
     hasher: RandomState,
 }
 
@@ -49,7 +52,7 @@ impl Waiting {
         self.shard(aor).lock().remove(aor);
     }
 
-    fn shard(&self, aor: &str) -> &Mutex<HashMap<Box<str>, u64, RandomState>> {
+    fn shard(&self, aor: &str) -> &Mutex<Counts> {
         &self.shards[self.hasher.hash_one(aor) as usize % SHARDS]
     }
 }

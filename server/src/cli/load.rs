@@ -12,18 +12,18 @@ use super::{FAILED, OK, Usage};
 pub(super) enum Command {
     /// Registrations with digest
     #[command(
-        after_help = "Example:\n  chappe load register --target sip:127.0.0.1:5060 --domain localhost --users 10"
+        after_help = "Examples:\n  chappe load register --target sip:127.0.0.1:5060 --domain localhost --users 10"
     )]
     Register(Load),
     /// Messages between registered users
     #[command(
-        after_help = "Example:\n  chappe load message --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost \\\n      \
+        after_help = "Examples:\n  chappe load message --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost \\\n      \
                             --users 5 --rate 500 --time 20"
     )]
     Message(Load),
     /// Calls between registered users: INVITE, 200, ACK, BYE, 200
     #[command(
-        after_help = "Example:\n  chappe load call --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 50"
+        after_help = "Examples:\n  chappe load call --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 50"
     )]
     Call(Load),
 }

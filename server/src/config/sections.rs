@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::network::{Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme};
 use super::schema::{choice, section};
-use super::setting::{Example, Secret, Setting, Size, Table, Tables};
+use super::setting::{Example, Secret, Size, Table, Tables};
 
 const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -156,34 +156,6 @@ section! {
     }
 }
 
-/// How long a message is kept after everyone has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retention {
-    /// Erased once every recipient has it or it expired.
-    Transient,
-    For(Duration),
-}
-
-impl Setting for Retention {
-    fn expected() -> String {
-        format!("\"transient\", or {}", Duration::expected())
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        match text {
-            "transient" => Some(Retention::Transient),
-            _ => Duration::from_text(text).map(Retention::For),
-        }
-    }
-
-    fn to_toml(&self) -> String {
-        match self {
-            Retention::Transient => super::setting::quoted("transient"),
-            Retention::For(time) => time.to_toml(),
-        }
-    }
-}
-
 section! {
     /// Messages: store-and-forward.
     pub struct Message {
@@ -204,8 +176,6 @@ section! {
         .to_vec();
         /// Waiting messages sent to one device in a second when it comes back.
         pub drain_rate: u32 = 100 => 1..=100_000;
-        /// "transient": a message is erased once every recipient has it or it expired; or how long it is kept after that.
-        pub retention: Retention = Retention::Transient;
         /// How long `chappe explain` knows what became of a message. No bodies are kept for that.
         pub explain: Duration = days(7) => seconds(0)..=days(365);
     }
@@ -280,7 +250,7 @@ section! {
         pub certificate: Option<PathBuf> = None => Example(r#""/etc/chappe/other.pem""#);
         /// Its private key in PEM.
         pub key: Option<PathBuf> = None => Example(r#""/etc/chappe/other-key.pem""#);
-        /// Names it is for; by default those in the certificate.
+        /// Names that `chappe doctor` looks for in it. Clients choose by the names in the certificate.
         pub names: Vec<Domain> = Vec::new();
     }
 }
@@ -293,8 +263,6 @@ section! {
         pub url: String = "sqlite:".into();
         /// Password for a PostgreSQL server, rather than in the URL.
         pub password: Option<Secret> = None => Example(r#""…""#);
-        /// Connections to a PostgreSQL server.
-        pub connections: u16 = 16 => 2..=500;
     }
 }
 
@@ -337,12 +305,8 @@ section! {
 section! {
     /// Overload: new work is refused with 503 and Retry-After, in-dialog and emergency requests are served on.
     pub struct Overload {
-        /// Wait of a packet before it is looked at, from which on work is refused.
-        pub max_delay: Duration = millis(200) => millis(5)..=seconds(10);
         /// Writes waiting for the store, from which on work that must be stored is refused.
         pub max_store_queue: u32 = 20_000 => 100..=10_000_000;
-        /// Memory of the process, from which on work is refused. 0: no bound.
-        pub max_memory: Size = Size(0);
         /// What Retry-After asks for; each answer varies it, so that clients do not come back together.
         pub retry_after: Duration = seconds(5) => seconds(1)..=hours(1);
     }

@@ -74,14 +74,11 @@ impl Class {
 label! {
     /// Why a request was not served.
     pub enum Shed as "reason" {
-        /// The processors lag behind.
-        Delay = "delay",
+        Stopping = "stopping",
         Transactions = "transactions",
         Store = "store",
-        Memory = "memory",
         PeerRate = "peer_rate",
         UserRate = "user_rate",
-        Banned = "banned",
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe
         key_log: false,
     };
     let next_hops = config.sip.next_hops.as_deref().map(networks).transpose()?;
-    Ok(chappe_net::Config { listeners, limits, next_hops, tls, ..chappe_net::Config::default() })
+    Ok(chappe_net::Config { listeners, limits, next_hops, tls })
 }
 
 /// The SIP side.

@@ -64,10 +64,13 @@ impl Subscriptions {
     }
 }
 
+/// Shard and id of each subscription to an AOR.
+type ByAor = HashMap<Box<str>, Vec<(usize, u64)>, RandomState>;
+
 /// Which AORs are watched, and from which shards.
 #[derive(Default)]
 pub struct Watched {
-    by_aor: Mutex<HashMap<Box<str>, Vec<(usize, u64)>, RandomState>>,
+    by_aor: Mutex<ByAor>,
     count: AtomicUsize,
 }
 

@@ -10,7 +10,7 @@ use chappe_store::StoreError;
 use crate::admission::Offence;
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
-use crate::identity::{Checked, Role};
+use crate::identity::{Checked, Fresh, Role};
 use crate::metrics::Verdict;
 use crate::service::{drain, notify};
 use crate::shard::Turn;
@@ -36,8 +36,9 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         return turn.answer(key, message, if is_sip { 404 } else { 400 });
     };
 
-    let salt = core.random().to_be_bytes();
-    let checked = core.identity.check(message, domain, Role::Registrar, &core.directory, now, salt, &core.tag());
+    let tag = core.tag();
+    let fresh = Fresh { now, salt: core.random().to_be_bytes(), tag: &tag };
+    let checked = core.identity.check(message, Role::Registrar, domain, &core.directory, fresh);
     let user = match checked {
         Checked::User(user) => user,
         Checked::Challenge(bytes) => {
