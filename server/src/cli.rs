@@ -1,5 +1,8 @@
 //! The command line.
 
+// `println!` panics where the reader is gone: `output::print` does not.
+#![deny(clippy::print_stdout)]
+
 mod account;
 mod backup;
 mod config;

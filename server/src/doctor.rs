@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::cli::output::say;
 use crate::config::Config;
 
 /// How bad a finding is.
@@ -78,9 +79,9 @@ pub async fn run(config: Config, json: bool) -> anyhow::Result<u8> {
         crate::cli::output::json(&findings)?;
     } else {
         for finding in &findings {
-            println!("{finding}");
+            say!("{finding}")?;
         }
-        println!("\n{} looked at: {faults} faults, {warnings} warnings.", findings.len());
+        say!("\n{} looked at: {faults} faults, {warnings} warnings.", findings.len())?;
     }
     Ok(u8::from(faults > 0))
 }

@@ -8,7 +8,7 @@ use axum::http::Method;
 use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, Page};
 use clap::{Args, Subcommand};
 
-use super::output::{self, Table};
+use super::output::{self, Table, say};
 use super::place::Door;
 use super::{FAILED, OK, Place, Usage};
 use crate::admin::segment;
@@ -152,13 +152,13 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
             if options.json {
                 return output::json(&account).map(|()| OK);
             }
-            print_account(&account);
+            print_account(&account)?;
             Ok(OK)
         }
         Command::Remove { aor, options } => {
             options.place.door().await?.remove(&aor).await?;
             if !options.json {
-                println!("{aor} removed.");
+                say!("{aor} removed.")?;
             }
             Ok(OK)
         }
@@ -178,22 +178,22 @@ fn report(options: &Options, account: &Account, password: Option<&str>, done: &s
         }
         return output::json(&value).map(|()| OK);
     }
-    println!("{} {done}.", account.aor);
+    say!("{} {done}.", account.aor)?;
     if let Some(password) = password {
-        println!("Password: {password}");
+        say!("Password: {password}")?;
     }
     Ok(OK)
 }
 
-fn print_account(account: &Account) {
-    println!("{}{}", account.aor, if account.disabled { "  (disabled)" } else { "" });
+fn print_account(account: &Account) -> std::io::Result<()> {
+    say!("{}{}", account.aor, if account.disabled { "  (disabled)" } else { "" })?;
     if !account.display_name.is_empty() {
-        println!("  name     {}", account.display_name);
+        say!("  name     {}", account.display_name)?;
     }
     for tel in &account.tel {
-        println!("  number   {tel}");
+        say!("  number   {tel}")?;
     }
-    println!("  created  {} UTC", output::date(account.created));
+    say!("  created  {} UTC", output::date(account.created))
 }
 
 async fn list(options: &Options) -> anyhow::Result<u8> {
@@ -218,8 +218,8 @@ async fn list(options: &Options) -> anyhow::Result<u8> {
         table.row([account.aor.clone(), account.display_name.clone(), account.tel.join(" "), created, disabled.into()]);
     }
     match table.is_empty() {
-        true => println!("No accounts. Add one with `chappe account add USER@DOMAIN`."),
-        false => print!("{table}"),
+        true => say!("No accounts. Add one with `chappe account add USER@DOMAIN`.")?,
+        false => output::print(&table)?,
     }
     Ok(OK)
 }
@@ -246,7 +246,7 @@ async fn import(file: &Path, options: &Options) -> anyhow::Result<u8> {
         let line = rows.get(refused.index).map_or(0, |(line, _)| *line);
         eprintln!("{}:{line}: {}: {}", file.display(), refused.aor, refused.reason);
     }
-    println!("{} added, {} refused.", total.added, total.refused.len());
+    say!("{} added, {} refused.", total.added, total.refused.len())?;
     Ok(code)
 }
 

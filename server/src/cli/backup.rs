@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use axum::http::Method;
 use clap::Args;
 
+use super::output::say;
 use super::place::{self, Door};
 use super::{OK, Place};
 
@@ -42,7 +43,7 @@ pub(super) async fn backup(options: Backup) -> anyhow::Result<u8> {
             stores.close().await?;
         }
     }
-    println!("{} written.", file.display());
+    say!("{} written.", file.display())?;
     Ok(OK)
 }
 
@@ -73,14 +74,14 @@ pub(super) async fn restore(options: Restore) -> anyhow::Result<u8> {
         }
         let kept = target.with_extension("db.before-restore");
         std::fs::rename(&target, &kept)?;
-        println!("The store as it was is kept as {}.", kept.display());
+        say!("The store as it was is kept as {}.", kept.display())?;
     }
     for end in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(beside(&target, end));
     }
     std::fs::rename(&scratch, &target)?;
     remove(&scratch);
-    println!("{} restored from {}.", target.display(), options.file.display());
+    say!("{} restored from {}.", target.display(), options.file.display())?;
     Ok(OK)
 }
 

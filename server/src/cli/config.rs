@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FAILED, OK, output};
+use super::output::{self, say};
+use super::{FAILED, OK};
 use crate::config::{Config, LoadError, example};
 
 #[derive(Debug, Subcommand)]
@@ -30,7 +31,7 @@ pub(super) fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Check { file, json } => check(file, json),
         Command::Example => {
-            print!("{}", example::toml::<Config>());
+            output::print(example::toml::<Config>())?;
             Ok(OK)
         }
     }
@@ -46,6 +47,6 @@ fn check(file: PathBuf, json: bool) -> anyhow::Result<u8> {
         };
     }
     loaded?;
-    println!("{} is right.", file.display());
+    say!("{} is right.", file.display())?;
     Ok(OK)
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use chappe_conformance::{Account, Options, Target};
 use clap::{Args, Subcommand};
 
-use super::output::{self, Table};
+use super::output::{self, Table, say};
 use super::{FAILED, OK, Usage};
 
 #[derive(Debug, Subcommand)]
@@ -92,7 +92,7 @@ fn list(suites: &[String], json: bool) -> anyhow::Result<u8> {
     for rule in &rules {
         table.row([rule.suite.into(), rule.section.clone(), rule.name.clone(), rule.level.name().into()]);
     }
-    print!("{table}");
+    output::print(&table)?;
     Ok(OK)
 }
 
@@ -117,9 +117,9 @@ async fn judge(run: Run) -> anyhow::Result<u8> {
         }
     }
     if run.json {
-        println!("{}", report.to_json());
+        say!("{}", report.to_json())?;
     } else {
-        print!("{}", report.to_text());
+        output::print(report.to_text())?;
     }
     Ok(if report.exit_ok() { OK } else { FAILED })
 }

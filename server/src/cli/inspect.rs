@@ -6,7 +6,7 @@ use chappe_api::{Explanation, List, Queue, Registered, Status, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::output::{self, Table};
+use super::output::{self, Table, say};
 use super::{Explain, FAILED, Inspect, OK, OfUser, Trace};
 use crate::admin::{Admin, segment};
 
@@ -19,32 +19,36 @@ pub(super) async fn status(options: Inspect) -> anyhow::Result<u8> {
         return output::json(&status).map(|()| OK);
     }
     let ready = if status.readiness.ready { "ready" } else { "NOT READY" };
-    println!("chappe {} is {ready}, up {}, pid {}", status.version, output::span(status.uptime_s), status.pid);
+    say!("chappe {} is {ready}, up {}, pid {}", status.version, output::span(status.uptime_s), status.pid)?;
     for reason in &status.readiness.reasons {
-        println!("  {reason}");
+        say!("  {reason}")?;
     }
-    println!("\n  domains      {}", status.domains.join(", "));
-    println!("  data         {}", status.data_dir);
-    println!("  store        {}", status.store);
+    say!("\n  domains      {}", status.domains.join(", "))?;
+    say!("  data         {}", status.data_dir)?;
+    say!("  store        {}", status.store)?;
     let mut before = "";
     for listener in &status.listeners {
         let service = if listener.service == before { "" } else { listener.service.as_str() };
-        println!("  {service:<12} {}", listener.url);
+        say!("  {service:<12} {}", listener.url)?;
         before = &listener.service;
     }
     let counts = &status.counts;
-    println!("\n  accounts     {}", counts.accounts);
-    println!("  registered   {} users, {} bindings", counts.registered, counts.bindings);
-    println!("  connections  {}", counts.connections);
-    println!("  transactions {}", counts.transactions);
+    say!("\n  accounts     {}", counts.accounts)?;
+    say!("  registered   {} users, {} bindings", counts.registered, counts.bindings)?;
+    say!("  connections  {}", counts.connections)?;
+    say!("  transactions {}", counts.transactions)?;
     if counts.banned > 0 {
-        println!("  banned       {} addresses", counts.banned);
+        say!("  banned       {} addresses", counts.banned)?;
     }
     let messages = &counts.messages;
-    println!(
+    say!(
         "  messages     {} accepted = {} delivered + {} stored + {} expired + {} refused",
-        messages.accepted, messages.delivered, messages.stored, messages.expired, messages.refused
-    );
+        messages.accepted,
+        messages.delivered,
+        messages.stored,
+        messages.expired,
+        messages.refused
+    )?;
     Ok(if status.readiness.ready { OK } else { FAILED })
 }
 
@@ -118,7 +122,7 @@ pub(super) async fn explain(options: Explain) -> anyhow::Result<u8> {
             event.status.map(|status| status.to_string()).unwrap_or_default(),
         ]);
     }
-    print!("{table}");
+    output::print(&table)?;
     Ok(OK)
 }
 
@@ -165,9 +169,9 @@ fn show<T: Serialize>(
     }
     let table = table(items);
     if table.is_empty() {
-        println!("{none}");
+        say!("{none}")?;
     } else {
-        print!("{table}");
+        output::print(&table)?;
     }
     if items.len() == options.limit {
         eprintln!("Only the first {}: more with --limit.", options.limit);

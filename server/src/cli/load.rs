@@ -6,6 +6,7 @@ use chappe_conformance::Target;
 use chappe_conformance::load::{self, Kind, LoadOptions};
 use clap::{Args, Subcommand};
 
+use super::output::{self, say};
 use super::{FAILED, OK, Usage};
 
 #[derive(Debug, Subcommand)]
@@ -82,9 +83,9 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
     };
     let report = load::run(options).await?;
     if load.json {
-        println!("{}", report.to_json());
+        say!("{}", report.to_json())?;
     } else {
-        print!("{}", report.to_text());
+        output::print(report.to_text())?;
     }
     Ok(if report.exit_ok() { OK } else { FAILED })
 }

@@ -1,5 +1,6 @@
 //! What the command line prints: tables and times for people, JSON for programs.
 
+use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -36,10 +37,27 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// Prints to standard output. A reader that went away (`| head`) wants no more: that is no fault, and the command goes
+/// on to its own exit status.
+pub fn print(text: impl std::fmt::Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// [`print`]s a line of formatted text.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::output::print(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+pub(crate) use say;
+
 /// Prints `value` as JSON.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    Ok(print(serde_json::to_string_pretty(value)? + "\n")?)
 }
 
 /// Seconds since the Unix epoch.

@@ -1,7 +1,6 @@
 //! `chappe serve` and `chappe testbed`: from a configuration to a server that runs, and its end.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +129,9 @@ async fn run(config: Config, testbed: Option<Accounts>) -> anyhow::Result<()> {
         .write(&config.data_dir)
         .with_context(|| format!("cannot write run.json in {}", config.data_dir.display()))?;
 
-    print(&banner(&config, &listeners, testbed.as_ref()))?;
-    print("ready\n")?;
+    let program = std::env::args().next().unwrap_or_else(|| "chappe".into());
+    super::output::print(banner(&config, &listeners, testbed.as_ref(), &program))?;
+    super::output::print("ready\n")?;
     notify.ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
 
@@ -160,13 +160,8 @@ async fn run(config: Config, testbed: Option<Accounts>) -> anyhow::Result<()> {
     }
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
-}
-
-/// What to know of the server that just started.
-fn banner(config: &Config, listeners: &Listeners, testbed: Option<&Accounts>) -> String {
+/// What to know of the server that just started; `program` is how it was called.
+fn banner(config: &Config, listeners: &Listeners, testbed: Option<&Accounts>, program: &str) -> String {
     let kind = if testbed.is_some() { " testbed" } else { "" };
     let mut out = format!("chappe {}{kind}\n\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, text: &str| {
@@ -193,7 +188,7 @@ fn banner(config: &Config, listeners: &Listeners, testbed: Option<&Accounts>) ->
                 &format!("{}/", listener.url.replace("0.0.0.0", "localhost").replace("127.0.0.1", "localhost")),
             );
         }
-        line("ask it", &format!("chappe status --data-dir {dir}"));
+        line("ask it", &format!("{program} status --data-dir {dir}"));
     }
     out.push('\n');
     out
@@ -283,7 +278,7 @@ mod tests {
         listeners.add("sip", "tls://0.0.0.0:5061");
         listeners.add("http", "http://0.0.0.0:8080");
         let accounts = Accounts { count: 10, domain: "localhost".into(), scratch: true };
-        let text = banner(&config, &listeners, Some(&accounts));
+        let text = banner(&config, &listeners, Some(&accounts), "./chappe");
         let expected = format!(
             "chappe {} testbed\n\
              \n  domain      localhost\
@@ -297,7 +292,7 @@ mod tests {
              \n              user9@localhost  password pass9  number +15550000009\
              \n              echo@localhost  sends back what it is sent\
              \n  web         http://localhost:8080/\
-             \n  ask it      chappe status --data-dir /tmp/t\n\n",
+             \n  ask it      ./chappe status --data-dir /tmp/t\n\n",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);
