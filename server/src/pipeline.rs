@@ -133,8 +133,8 @@ fn identify(
     if trusted {
         return Ok(Sender::Trusted);
     }
-    // What the server answers itself, to anybody.
-    if destination == Destination::Server {
+    // What the server answers itself, to anybody; and nobody who calls for help is asked for a password.
+    if destination == Destination::Server || proxy::overload::is_emergency_service(message.uri()) {
         return Ok(Sender::Outside { in_dialog: known_dialog });
     }
     let from = message.from().and_then(|a| a.parse_uri().ok());

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chappe_net::{Outbox, Target};
 use chappe_sip::layer::{Dest, Layer, Origin, ServerKey};
-use chappe_sip::{Flow, Message, Reply};
+use chappe_sip::{Flow, Message, Reply, Transport};
 
 use crate::core::Core;
 use crate::service::notify::Subscriptions;
@@ -141,7 +141,10 @@ impl Turn<'_> {
         match dest {
             Dest::Flow(flow) => out.send(flow, bytes, tag),
             Dest::Address { transport, address } => {
-                let server_name = self.core.hops.server_name(address);
+                let server_name = match transport {
+                    Transport::Tls => self.core.hops.server_name(address),
+                    _ => None,
+                };
                 out.to(Target { server_name, ..Target::new(transport, address) }, bytes, tag);
             }
         }

@@ -78,8 +78,10 @@ impl Works {
     /// Takes the work out, to be put back or ended.
     pub fn take(&mut self, token: Token) -> Option<Work> {
         let slot = self.slots.get_mut(token.slot()).filter(|s| s.generation == token.generation())?;
-        slot.taken = slot.work.is_some();
-        slot.work.take()
+        let work = slot.work.take()?;
+        // Whoever asks in between finds nothing, and does not undo this.
+        slot.taken = true;
+        Some(work)
     }
 
     pub fn put(&mut self, token: Token, work: Work) {
@@ -105,5 +107,38 @@ impl Works {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work() -> Work {
+        Work::Notify(Box::new(Notification::new(1)))
+    }
+
+    #[test]
+    fn a_token_names_its_work_until_it_ends() {
+        let mut works = Works::default();
+        let token = works.reserve();
+        works.put(token, work());
+        assert!(works.take(token.branch(7)).is_some());
+        assert!(works.take(token).is_none(), "it is out");
+        works.put(token, work());
+        assert!(works.take(token).is_some(), "asking in between undid nothing");
+        works.end(token);
+        let next = works.reserve();
+        assert_ne!(next, token);
+        works.put(token, work());
+        assert!(works.take(next).is_none(), "an old token changes nothing");
+        assert_eq!(works.len(), 1);
+    }
+
+    #[test]
+    fn branches_share_a_token() {
+        let token = Works::default().reserve();
+        assert_eq!((token.branch(200).branch_index(), token.branch(3).branch(0)), (200, token));
+        assert_ne!(token.0, 0);
     }
 }

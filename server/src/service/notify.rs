@@ -116,6 +116,12 @@ pub struct Notification {
     id: u64,
 }
 
+impl Notification {
+    pub fn new(id: u64) -> Notification {
+        Notification { id }
+    }
+}
+
 /// Whether somebody is told of the registrations of an AOR.
 pub fn is_watched(core: &Core, aor: &str) -> bool {
     core.watched.count() > 0 && !core.watched.of(aor).is_empty()
@@ -268,7 +274,7 @@ fn send(turn: &mut Turn<'_>, id: u64) {
     let bytes = watcher.subscription.notify(&via, &contact, Some(body.as_bytes()), now);
     let token = turn.shard.works.reserve();
     match turn.shard.layer.request(turn.now, dest, bytes, &via.as_bytes()[at..], b"NOTIFY", token.0) {
-        Ok(_) => turn.shard.works.put(token, Work::Notify(Box::new(Notification { id }))),
+        Ok(_) => turn.shard.works.put(token, Work::Notify(Box::new(Notification::new(id)))),
         Err(_) => {
             turn.shard.works.end(token);
             remove(turn, id);

@@ -19,8 +19,14 @@ use crate::shard::Turn;
 enum Decided {
     Refused(registrar::Reject),
     Query,
-    Refreshed,
-    Changed { before: Vec<Binding>, after: Vec<Binding> },
+    /// With what watchers have to be told, where there are any.
+    Refreshed {
+        told: Option<(Vec<Binding>, Vec<Binding>)>,
+    },
+    Changed {
+        before: Vec<Binding>,
+        after: Vec<Binding>,
+    },
 }
 
 pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flow: &Flow) {
@@ -69,13 +75,14 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         let (outbound, direct) = (outcome.outbound, outcome.direct);
         let decided = if outcome.is_query() {
             Decided::Query
-        } else if outcome.is_durable() || watched {
+        } else if outcome.is_durable() {
             let before = bindings.clone();
             outcome.apply(bindings);
             Decided::Changed { before, after: bindings.clone() }
         } else {
+            let before = watched.then(|| bindings.clone());
             outcome.apply(bindings);
-            Decided::Refreshed
+            Decided::Refreshed { told: before.map(|before| (before, bindings.clone())) }
         };
         response = Some(answer(core, message, bindings, &user, flow, (outbound, direct), now));
         decided
@@ -87,11 +94,18 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
             turn.respond(key, reject.status(), bytes);
         }
         (Decided::Query, Some(reply)) => turn.respond(key, 200, reply.finish()),
-        (Decided::Refreshed, Some(reply)) => {
+        (Decided::Refreshed { told }, Some(reply)) => {
             core.counters.refreshed();
             core.persist.later(aor);
             turn.respond(key, 200, reply.finish());
             drain::kick(core, aor);
+            if let Some((before, after)) = told {
+                let (core, user) = (Arc::clone(core), Arc::clone(&user));
+                // Watchers may live in this shard, which is locked now.
+                core.runtime.clone().spawn(async move {
+                    notify::registration_changed(&core, &user.aor, &before, &after);
+                });
+            }
         }
         (Decided::Changed { before, after }, Some(reply)) => {
             let (core, message) = (Arc::clone(core), Arc::clone(message));
