@@ -9,6 +9,7 @@ mod message;
 mod phone;
 mod program;
 mod server;
+pub mod sipp;
 mod wire;
 
 pub use address::Address;

@@ -194,6 +194,17 @@ impl Server {
             .map(|name| messages[name].as_u64().unwrap_or_else(|| panic!("no {name} in {status}")))
     }
 
+    /// Waits until user N has so many bindings.
+    pub fn wait_registered(&self, user: usize, bindings: usize) {
+        let aor = format!("user{user}@{}", crate::DOMAIN);
+        wait_for("a registration", || {
+            let users = self.ask(&["registrations"]);
+            let mut found =
+                users.as_array()?.iter().filter(|entry| entry["aor"].as_str().is_some_and(|a| a.ends_with(&aor)));
+            (found.next()?["bindings"].as_array()?.len() == bindings).then_some(())
+        });
+    }
+
     /// Memory of the process in bytes.
     pub fn memory(&self) -> u64 {
         let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.id())).unwrap_or_default();
