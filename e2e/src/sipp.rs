@@ -29,8 +29,9 @@ impl Access {
 }
 
 /// A scenario under construction.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Scenario {
+    access: Access,
     steps: Vec<String>,
     /// Where the INVITE stands: ACK and CANCEL take its branch.
     invite: usize,
@@ -43,9 +44,12 @@ const SDP: &str = "v=0\no=- 1 1 IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[lo
 
 const CONTACT: &str = "Contact: <sip:%USER%@[local_ip]:[local_port];transport=%PARAM%>\n";
 
+const CHALLENGE: &str = "response=\"407\" auth=\"true\"";
+const CREDENTIALS: &str = "[authentication username=%USER% password=%PASSWORD%]\n";
+
 impl Scenario {
-    pub fn new() -> Scenario {
-        Scenario::default()
+    pub fn new(access: Access) -> Scenario {
+        Scenario { access, steps: Vec::new(), invite: 0, checks: 0 }
     }
 
     /// Sends text, over UDP again until it is answered.
@@ -104,21 +108,31 @@ impl Scenario {
         };
         self.send(&text(1, ""))
             .recv("response=\"401\" auth=\"true\"")
-            .send(&text(2, "[authentication username=%USER% password=%PASSWORD%]\n"))
+            .send(&text(2, CREDENTIALS))
             .check("response=\"200\"", "Contact: *.*expires=")
     }
 
     /// Sends a MESSAGE to the peer and expects the code.
     #[must_use]
     pub fn message(self, text: &str, code: u16) -> Scenario {
-        self.send(&format!(
-            "MESSAGE sip:%PEER%@{DOMAIN} SIP/2.0\n{}From: <sip:%USER%@{DOMAIN}>;tag=m[pid]\nTo: <sip:%PEER%@{DOMAIN}>\n\
-             Call-ID: m[pid]///[call_id]\nCSeq: 1 MESSAGE\nContent-Type: text/plain;charset=UTF-8\n\
-             Content-Length: [len]\n\n{text}",
-            via("[branch]")
-        ))
-        .provisional(100)
-        .recv(&format!("response=\"{code}\""))
+        let request = |cseq: u32, more: &str| {
+            format!(
+                "MESSAGE sip:%PEER%@{DOMAIN} SIP/2.0\n{}From: <sip:%USER%@{DOMAIN}>;tag=m[pid]\n\
+                 To: <sip:%PEER%@{DOMAIN}>\nCall-ID: m[pid]///[call_id]\nCSeq: {cseq} MESSAGE\n{more}\
+                 Content-Type: text/plain;charset=UTF-8\nContent-Length: [len]\n\n{text}",
+                via("[branch]")
+            )
+        };
+        let mut scenario = self.send(&request(1, ""));
+        if scenario.is_challenged() {
+            scenario = scenario.recv(CHALLENGE).send(&request(2, CREDENTIALS));
+        }
+        scenario.provisional(100).recv(&format!("response=\"{code}\""))
+    }
+
+    /// A connection that has registered is known; the source of a datagram proves nothing.
+    fn is_challenged(&self) -> bool {
+        self.access == Access::Udp
     }
 
     /// Waits for a MESSAGE that has this in it, and answers 200.
@@ -127,16 +141,26 @@ impl Scenario {
         self.check("request=\"MESSAGE\"", text).send_once(&answer("200 OK", ""))
     }
 
-    /// Sends the INVITE and goes on when it rings.
+    /// Sends the INVITE.
     #[must_use]
-    pub fn invite(mut self, more: &str) -> Scenario {
+    pub fn invite(mut self) -> Scenario {
+        let request = |cseq: u32, more: &str| {
+            format!(
+                "INVITE sip:%PEER%@{DOMAIN} SIP/2.0\n{}From: <sip:%USER%@{DOMAIN}>;tag=c[pid]\n\
+                 To: <sip:%PEER%@{DOMAIN}>\nCall-ID: [call_id]\nCSeq: {cseq} INVITE\n{CONTACT}{more}\
+                 Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}",
+                via("[branch]")
+            )
+        };
         self.invite = self.steps.len();
-        self.send(&format!(
-            "INVITE sip:%PEER%@{DOMAIN} SIP/2.0\n{}From: <sip:%USER%@{DOMAIN}>;tag=c[pid]\nTo: <sip:%PEER%@{DOMAIN}>\n\
-             Call-ID: [call_id]\nCSeq: 1 INVITE\n{CONTACT}{more}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}",
-            via("[branch]")
-        ))
-        .provisional(100)
+        if self.is_challenged() {
+            self = self.send(&request(1, "")).recv(CHALLENGE);
+            let ack = self.on_invite("ACK", 1, "[peer_tag_param]");
+            self = self.send_once(&ack);
+            self.invite = self.steps.len();
+        }
+        let credentials = if self.is_challenged() { CREDENTIALS } else { "" };
+        self.send(&request(2, credentials)).provisional(100)
     }
 
     /// Waits for the 200 and acknowledges it along the recorded route.
@@ -146,20 +170,20 @@ impl Scenario {
             .provisional(180)
             .provisional(180)
             .check("response=\"200\" rrs=\"true\"", "Record-Route: *.*;lr")
-            .send_once(&in_dialog("ACK", 1))
+            .send_once(&in_dialog("ACK", 2))
     }
 
     /// Hangs up.
     #[must_use]
     pub fn bye(self) -> Scenario {
-        self.send(&in_dialog("BYE", 2)).recv("response=\"200\"")
+        self.send(&in_dialog("BYE", 3)).recv("response=\"200\"")
     }
 
     /// Waits for a final refusal and acknowledges it with the branch of the INVITE (§17.1.1.3).
     #[must_use]
     pub fn refused(self, code: u16) -> Scenario {
         let refused = self.provisional(180).recv(&format!("response=\"{code}\""));
-        let ack = refused.on_invite("ACK", "[peer_tag_param]");
+        let ack = refused.on_invite("ACK", 2, "[peer_tag_param]");
         refused.send_once(&ack)
     }
 
@@ -167,15 +191,15 @@ impl Scenario {
     #[must_use]
     pub fn cancel(self) -> Scenario {
         let ringing = self.recv("response=\"180\"");
-        let cancel = ringing.on_invite("CANCEL", "");
+        let cancel = ringing.on_invite("CANCEL", 2, "");
         ringing.send(&cancel).provisional(180).recv("response=\"200\"").refused(487)
     }
 
     /// A request that belongs to the transaction of the INVITE.
-    fn on_invite(&self, method: &str, tag: &str) -> String {
+    fn on_invite(&self, method: &str, cseq: u32, tag: &str) -> String {
         format!(
             "{method} sip:%PEER%@{DOMAIN} SIP/2.0\n{}From: <sip:%USER%@{DOMAIN}>;tag=c[pid]\nTo: <sip:%PEER%@{DOMAIN}>{tag}\n\
-             Call-ID: [call_id]\nCSeq: 1 {method}\nContent-Length: 0\n",
+             Call-ID: [call_id]\nCSeq: {cseq} {method}\nContent-Length: 0\n",
             via(&format!("[branch-{}]", self.steps.len() - self.invite))
         )
     }
@@ -206,7 +230,7 @@ impl Scenario {
         self.recv("request=\"CANCEL\"")
             .send_once(&answer("200 OK", ""))
             // The Via of the CANCEL is that of the INVITE.
-            .send(&answer("487 Request Terminated", "").replace("[last_CSeq:]", "CSeq: 1 INVITE"))
+            .send(&answer("487 Request Terminated", "").replace("[last_CSeq:]", "CSeq: 2 INVITE"))
             .recv("request=\"ACK\"")
     }
 
@@ -232,7 +256,8 @@ impl Scenario {
     ///
     /// # Panics
     /// When sipp or socat cannot be started.
-    pub fn start(&self, server: &Server, name: &str, access: Access, user: usize, peer: usize) -> Sipp {
+    pub fn start(&self, server: &Server, name: &str, user: usize, peer: usize) -> Sipp {
+        let access = self.access;
         let ip = server.address().ip();
         let scheme = if access == Access::Udp { "udp" } else { "tcp" };
         let (tunnel, target) = match access {

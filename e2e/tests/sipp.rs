@@ -8,25 +8,24 @@ use chappe_e2e::{Server, all_found};
 /// So that what comes back does not overtake the response before it.
 const BREATH: Duration = Duration::from_millis(300);
 
-fn caller() -> Scenario {
-    Scenario::new().register()
-}
+/// sipp knows MD5 only, and looks at nothing but the first challenge.
+const MD5: (&str, &str) = ("SIP__AUTHENTICATION__ALGORITHMS", "MD5");
 
-/// A phone that is registered before the call begins.
-fn callee() -> Scenario {
-    Scenario::new().register()
+/// A phone that is registered.
+fn phone(access: Access) -> Scenario {
+    Scenario::new(access).register()
 }
 
 fn messages(from: Access, to: Access) {
     if !all_found(&["sipp", "socat"]) {
         return;
     }
-    let server = Server::start();
-    let there = callee().expect_message("salut, ça va 🗼").pause(BREATH).message("oui, très bien", 200);
-    let mut there = there.start(&server, "there", to, 1, 0);
+    let server = Server::with(&[MD5]);
+    let there = phone(to).expect_message("salut, ça va 🗼").pause(BREATH).message("oui, très bien", 200);
+    let mut there = there.start(&server, "there", 1, 0);
     server.wait_registered(1, 1);
-    let here = caller().message("salut, ça va 🗼", 200).expect_message("oui, très bien");
-    let mut here = here.start(&server, "here", from, 0, 1);
+    let here = phone(from).message("salut, ça va 🗼", 200).expect_message("oui, très bien");
+    let mut here = here.start(&server, "here", 0, 1);
     here.done();
     there.done();
 }
@@ -56,20 +55,20 @@ fn a_message_to_nobody_waits() {
     if !all_found(&["sipp"]) {
         return;
     }
-    let server = Server::start();
-    caller().message("later", 202).start(&server, "here", Access::Udp, 0, 1).done();
-    callee().expect_message("later").start(&server, "there", Access::Tcp, 1, 0).done();
+    let server = Server::with(&[MD5]);
+    phone(Access::Udp).message("later", 202).start(&server, "here", 0, 1).done();
+    phone(Access::Tcp).expect_message("later").start(&server, "there", 1, 0).done();
 }
 
 fn call(from: Access, to: Access) {
     if !all_found(&["sipp", "socat"]) {
         return;
     }
-    let server = Server::start();
-    let mut there = callee().ring().pause(BREATH).pick_up().ended().start(&server, "there", to, 1, 0);
+    let server = Server::with(&[MD5]);
+    let mut there = phone(to).ring().pause(BREATH).pick_up().ended().start(&server, "there", 1, 0);
     server.wait_registered(1, 1);
-    let here = caller().invite("").accepted().pause(BREATH).bye();
-    here.start(&server, "here", from, 0, 1).done();
+    let here = phone(from).invite().accepted().pause(BREATH).bye();
+    here.start(&server, "here", 0, 1).done();
     there.done();
 }
 
@@ -103,15 +102,14 @@ fn a_call_forked_to_three_devices_is_answered_by_one() {
     if !all_found(&["sipp", "socat"]) {
         return;
     }
-    let server = Server::start();
-    let ringing = callee().ring().cancelled();
-    let mut first = ringing.start(&server, "first", Access::Udp, 1, 0);
-    let mut second = ringing.start(&server, "second", Access::Tcp, 1, 0);
+    let server = Server::with(&[MD5]);
+    let mut first = phone(Access::Udp).ring().cancelled().start(&server, "first", 1, 0);
+    let mut second = phone(Access::Tcp).ring().cancelled().start(&server, "second", 1, 0);
     // It picks up when the others ring, too.
-    let third = callee().ring().pause(Duration::from_millis(1000)).pick_up().ended();
-    let mut third = third.start(&server, "third", Access::Tls, 1, 0);
+    let third = phone(Access::Tls).ring().pause(Duration::from_millis(1000)).pick_up().ended();
+    let mut third = third.start(&server, "third", 1, 0);
     server.wait_registered(1, 3);
-    caller().invite("").accepted().pause(BREATH).bye().start(&server, "here", Access::Udp, 0, 1).done();
+    phone(Access::Udp).invite().accepted().pause(BREATH).bye().start(&server, "here", 0, 1).done();
     for device in [&mut first, &mut second, &mut third] {
         device.done();
     }
@@ -122,10 +120,10 @@ fn a_caller_who_gives_up_gets_487() {
     if !all_found(&["sipp"]) {
         return;
     }
-    let server = Server::start();
-    let mut there = callee().ring().cancelled().start(&server, "there", Access::Tcp, 1, 0);
+    let server = Server::with(&[MD5]);
+    let mut there = phone(Access::Tcp).ring().cancelled().start(&server, "there", 1, 0);
     server.wait_registered(1, 1);
-    caller().invite("").cancel().start(&server, "here", Access::Udp, 0, 1).done();
+    phone(Access::Udp).invite().cancel().start(&server, "here", 0, 1).done();
     there.done();
 }
 
@@ -134,11 +132,11 @@ fn a_call_that_nobody_answers_ends() {
     if !all_found(&["sipp"]) {
         return;
     }
-    let server = Server::with(&[("SIP__TIMERS__TIMER_C", "2s")]);
-    let mut there = callee().ring().cancelled().start(&server, "there", Access::Udp, 1, 0);
+    let server = Server::with(&[MD5, ("SIP__TIMERS__TIMER_C", "2s")]);
+    let mut there = phone(Access::Udp).ring().cancelled().start(&server, "there", 1, 0);
     server.wait_registered(1, 1);
-    // §16.8: timer C cancels the branch, and its 487 (or 408 where it stays silent) goes to the caller.
-    caller().invite("").refused(487).start(&server, "here", Access::Udp, 0, 1).done();
+    // §16.8: timer C cancels the branch, and the caller hears 408.
+    phone(Access::Udp).invite().refused(408).start(&server, "here", 0, 1).done();
     there.done();
 }
 
@@ -147,10 +145,10 @@ fn a_busy_phone_is_busy() {
     if !all_found(&["sipp"]) {
         return;
     }
-    let server = Server::start();
-    let mut there = callee().refuse("486 Busy Here").start(&server, "there", Access::Udp, 1, 0);
+    let server = Server::with(&[MD5]);
+    let mut there = phone(Access::Udp).refuse("486 Busy Here").start(&server, "there", 1, 0);
     server.wait_registered(1, 1);
-    caller().invite("").refused(486).start(&server, "here", Access::Tcp, 0, 1).done();
+    phone(Access::Tcp).invite().refused(486).start(&server, "here", 0, 1).done();
     there.done();
 }
 
@@ -159,6 +157,6 @@ fn a_call_to_an_absent_user_is_refused() {
     if !all_found(&["sipp"]) {
         return;
     }
-    let server = Server::start();
-    caller().invite("").refused(480).start(&server, "here", Access::Udp, 0, 1).done();
+    let server = Server::with(&[MD5]);
+    phone(Access::Udp).invite().refused(480).start(&server, "here", 0, 1).done();
 }
