@@ -4,7 +4,9 @@
 //! Everything runs on a loopback address that only the one test uses, so that tests run side by side and a port is free.
 
 mod address;
+pub mod browser;
 mod digest;
+pub mod linphone;
 mod message;
 mod phone;
 mod program;

@@ -6,6 +6,7 @@ pub struct Message {
     pub start: String,
     /// Names as written, in order.
     pub headers: Vec<(String, String)>,
+    /// Text; a compressed one has lost something here.
     pub body: String,
 }
 
@@ -15,8 +16,10 @@ impl Message {
     /// # Panics
     /// When it is not well-formed: what the server sends has to be.
     pub fn read(bytes: &[u8]) -> Message {
-        let text = std::str::from_utf8(bytes).unwrap_or_else(|error| panic!("not UTF-8: {error}: {bytes:?}"));
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no empty line in {text:?}"));
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no empty line in {:?}", String::from_utf8_lossy(bytes)));
+        let (head, body) = (&bytes[..end], &bytes[end + 4..]);
+        let head = std::str::from_utf8(head).unwrap_or_else(|error| panic!("not UTF-8: {error}: {head:?}"));
         let mut lines = head.split("\r\n");
         let start = lines.next().unwrap_or_default().to_owned();
         assert!(start.starts_with("SIP/2.0 ") || start.ends_with(" SIP/2.0"), "start line {start:?}");
@@ -24,9 +27,10 @@ impl Message {
             let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no colon in {line:?}"));
             (name.trim().to_owned(), value.trim().to_owned())
         };
-        let message = Message { start, headers: lines.map(header).collect(), body: body.to_owned() };
+        let message =
+            Message { start, headers: lines.map(header).collect(), body: String::from_utf8_lossy(body).into() };
         if let Some(length) = message.header("Content-Length") {
-            assert_eq!(length.parse(), Ok(body.len()), "Content-Length of {text:?}");
+            assert_eq!(length.parse(), Ok(body.len()), "Content-Length of {message:?}");
         }
         message
     }

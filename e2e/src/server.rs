@@ -197,11 +197,12 @@ impl Server {
     /// Waits until user N has so many bindings.
     pub fn wait_registered(&self, user: usize, bindings: usize) {
         let aor = format!("user{user}@{}", crate::DOMAIN);
-        wait_for("a registration", || {
+        wait_for(&format!("{bindings} bindings of {aor}"), || {
             let users = self.ask(&["registrations"]);
-            let mut found =
-                users.as_array()?.iter().filter(|entry| entry["aor"].as_str().is_some_and(|a| a.ends_with(&aor)));
-            (found.next()?["bindings"].as_array()?.len() == bindings).then_some(())
+            let mut entries = users.as_array()?.iter();
+            let user = entries.find(|entry| entry["aor"].as_str().is_some_and(|found| found.ends_with(&aor)));
+            let found = user.and_then(|user| user["bindings"].as_array()).map_or(0, Vec::len);
+            (found == bindings).then_some(())
         });
     }
 
