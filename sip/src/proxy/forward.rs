@@ -202,7 +202,8 @@ impl RecordRoute<'_> {
             && upstream.transport == downstream.transport
             && upstream.sent_by == downstream.sent_by;
         if !same {
-            text.push_str(", ");
+            // On a line of its own: of two in one, a widespread stack (belle-sip) copies the second twice into its response.
+            text.push_str("\r\nRecord-Route: ");
             upstream.write(text, sips);
         }
     }
