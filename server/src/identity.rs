@@ -122,7 +122,13 @@ impl Identity {
         let digest = Digest { method: request.method_text(), body: request.body(), realm, binding: b"" };
         let challenge = |stale: bool| {
             let mut reply = Reply::new(request, status, tag);
-            for value in self.gate.challenge(&digest, stale, now, salt) {
+            let mut values = self.gate.challenge(&digest, stale, now, salt);
+            if reads_one_challenge(request)
+                && let Some(md5) = values.iter().position(|v| v.contains("algorithm=MD5"))
+            {
+                values[..=md5].rotate_right(1);
+            }
+            for value in values {
                 reply = reply.header(answer, &value);
             }
             reply.finish()
@@ -158,5 +164,61 @@ impl Identity {
 
     fn shard(&self, connection: u64) -> &Mutex<Users> {
         &self.connections[connection as usize % SHARDS]
+    }
+}
+
+/// Whether the client looks at the first challenge only and knows nothing but MD5: SIPp, which tells itself by the
+/// three numbers of its branches. Everybody else gets the order of the configuration (RFC 8760 §2.4).
+fn reads_one_challenge(request: &Message) -> bool {
+    let Some(rest) = request.branch().strip_prefix(b"z9hG4bK-") else { return false };
+    let mut parts = rest.split(|b| *b == b'-');
+    let numbers = parts.by_ref().take(3).filter(|p| !p.is_empty() && p.iter().all(u8::is_ascii_digit)).count();
+    numbers == 3 && parts.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use chappe_sip::Limits;
+
+    #[test]
+    fn the_order_of_challenges_suits_the_client() {
+        let identity = Identity::new(GateConfig::default(), &[7; 32], Vec::new(), 0);
+        for (branch, first) in
+            [("z9hG4bK-4711-1-0", "MD5"), ("z9hG4bK-524287-1---b7c3a9", "SHA-256"), ("z9hG4bKx", "SHA-256")]
+        {
+            let text = format!(
+                "REGISTER sip:d SIP/2.0\r\nVia: SIP/2.0/UDP h;branch={branch}\r\nFrom: <sip:a@d>;tag=1\r\nTo: <sip:a@d>\r\n\
+                 Call-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n"
+            );
+            let request = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
+            let fresh = Fresh { now: 1, salt: [1; 8], tag: "t" };
+            let checked = identity.check(&request, Role::Registrar, "d", &Directory::default(), fresh);
+            let Checked::Challenge(bytes) = checked else { panic!("{checked:?}") };
+            let answer = Message::parse(bytes, &Limits::default()).unwrap();
+            let offered: Vec<_> = answer.headers(HeaderName::WwwAuthenticate).map(String::from_utf8_lossy).collect();
+            assert_eq!(offered.len(), 3, "{offered:?}");
+            assert!(offered[0].contains(&format!("algorithm={first}")), "{branch}: {offered:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_stays_authenticated_and_a_datagram_does_not() {
+        let identity = Identity::new(GateConfig::default(), &[7; 32], Vec::new(), 0);
+        let secrets = chappe_store::Secrets([0; chappe_store::Secrets::LEN]);
+        let entry = |aor: &str| {
+            Arc::new(Entry { aor: aor.into(), secrets, tel: Box::default(), display_name: "".into(), disabled: false })
+        };
+        let remote = "192.0.2.1:5060".parse().unwrap();
+        let tcp = Flow { transport: chappe_sip::Transport::Tcp, listener: 0, connection: 5, remote };
+        let udp = Flow { transport: chappe_sip::Transport::Udp, connection: 0, ..tcp };
+        for flow in [tcp, udp] {
+            identity.remember(&flow, &entry("a@d"));
+            assert_eq!(identity.knows(&flow, "a@d"), flow.is_connection());
+            assert!(!identity.knows(&flow, "b@d"));
+        }
+        identity.forget(&tcp);
+        assert!(!identity.knows(&tcp, "a@d"));
     }
 }
