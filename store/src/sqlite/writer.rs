@@ -681,9 +681,12 @@ impl Writer {
             _ => Err(StoreError::Full),
         };
         closing.into_iter().for_each(|tx| drop(tx.send(result.clone())));
-        let checkpoint = self.conn.execute("pragma wal_checkpoint(truncate)").await.map(drop);
+        // Where this fails, for want of room say, the next to open the file finds all of it in the log beside it.
+        if let Err(error) = self.conn.execute("pragma wal_checkpoint(truncate)").await {
+            tracing::warn!(%error, "store: the log is left beside the file");
+        }
         let closed = self.conn.close().await;
-        result.and(checkpoint.and(closed).map_err(StoreError::from))
+        result.and(closed.map_err(StoreError::from))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What only the embedded store has: a file.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -188,6 +189,60 @@ async fn a_full_disk_is_told_and_overcome() {
     assert_eq!(store.lookup(&fate.call_id).await.unwrap(), [fate]);
     assert!(store.counts().await.unwrap().balanced());
     store.close().await.unwrap();
+}
+
+/// A file system of six megabytes, taken down at the end.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    /// `None` where this process may not mount.
+    fn mount() -> Option<Small> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m", "chappe"]).arg(dir.path()).output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Small(dir))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0.path()).output().ok();
+    }
+}
+
+#[tokio::test]
+async fn a_full_file_system_is_told_and_overcome() {
+    let Some(small) = Small::mount() else {
+        println!("skipped: may not mount a file system");
+        return;
+    };
+    let stores = open(small.0.path()).await;
+    let big = |n: u32| NewMessage { body: vec![7; 20_000].into(), ..message("bob@d", None, &n.to_string()) };
+    let mut stored = Vec::new();
+    let mut refused = 0;
+    for n in 0..400 {
+        match stores.queue.append(vec![big(n)]).await {
+            Ok(ids) => stored.extend(ids),
+            Err(error) => {
+                assert!(error.is_temporary(), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(stored.len() > 20 && refused > 20, "{} stored, {refused} refused", stored.len());
+    let here = async |stores: &Stores| {
+        let found = stores.queue.pending(&[wanted("bob@d", None, 0)], 1_000).await.unwrap().remove(0);
+        found.iter().map(|message| Some(message.id)).collect::<Vec<_>>()
+    };
+    assert_eq!(here(&stores).await, stored);
+    // Room, and it goes on by itself.
+    let more = Command::new("mount").args(["-o", "remount,size=64m"]).arg(small.0.path()).output();
+    assert!(more.unwrap().status.success());
+    stored.extend(stores.queue.append(vec![big(1_000)]).await.unwrap());
+    stores.close().await.unwrap();
+    let stores = open(small.0.path()).await;
+    assert_eq!(here(&stores).await, stored);
+    assert!(stores.fates.counts().await.unwrap().balanced());
+    stores.close().await.unwrap();
 }
 
 #[tokio::test]
