@@ -5,6 +5,7 @@
 
 mod address;
 pub mod browser;
+pub mod capture;
 mod digest;
 pub mod linphone;
 mod message;
