@@ -17,6 +17,8 @@ use crate::websocket::{self, Entry, WebSockets};
 /// What the listeners for users need to know.
 pub struct Public {
     pub domains: Vec<String>,
+    /// Where SIP is spoken, as `tcp://ADDRESS:PORT`.
+    pub sip: Vec<String>,
     /// Web pages that may open a WebSocket, by their Origin; empty: any.
     pub origins: Vec<String>,
     pub websockets: Arc<dyn WebSockets>,
@@ -24,7 +26,7 @@ pub struct Public {
 
 /// The router of the listeners for users.
 pub fn router(public: Public) -> Router {
-    let page = Arc::new(Page::new(&public.domains));
+    let page = Arc::new(Page::new(&public.domains, &public.sip));
     let entry = Arc::new(Entry { sockets: public.websockets, origins: public.origins });
     let websocket = Router::new().route("/ws", any(websocket::enter)).with_state(entry);
     Router::new()
@@ -35,8 +37,8 @@ pub fn router(public: Public) -> Router {
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}\
-code{background:#eee;padding:.1em .3em;border-radius:3px}@media(prefers-color-scheme:dark){body{background:#181818;\
-color:#ddd}code{background:#333}}";
+code{background:#eee;padding:.1em .3em;border-radius:3px}td{padding:.2em 1.5em .2em 0}\
+@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}code{background:#333}}";
 
 struct Page {
     html: String,
@@ -44,15 +46,25 @@ struct Page {
 }
 
 impl Page {
-    fn new(domains: &[String]) -> Self {
-        let domains: Vec<_> = domains.iter().map(|domain| format!("<code>{}</code>", escaped(domain))).collect();
+    fn new(domains: &[String], sip: &[String]) -> Self {
+        let addresses: Vec<_> = domains.iter().map(|domain| format!("<code>USER@{}</code>", escaped(domain))).collect();
+        let mut rows = format!("<tr><td>Address</td><td>{}</td></tr>\n", addresses.join(", "));
+        for url in sip {
+            let Some((transport, rest)) = url.split_once("://") else { continue };
+            let port = rest.rsplit_once(':').map_or("", |(_, port)| port);
+            let row = format!(
+                "<tr><td>SIP over {}</td><td>port {}</td></tr>\n",
+                escaped(transport).to_uppercase(),
+                escaped(port)
+            );
+            rows.push_str(&row);
+        }
         let html = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Chappe</title>\
              <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
-             <h1>Chappe</h1>\n<p>A SIP and RCS messaging server for {}.</p>\n\
-             <p>Point a SIP client at this host to register and exchange messages. Browsers connect by WebSocket to \
-             <code>/ws</code> on this port, sub-protocol <code>sip</code>.</p>\n</body></html>\n",
-            domains.join(", ")
+             <h1>Chappe</h1>\n<p>This host passes on messages and calls. Add an account to a SIP client:</p>\n\
+             <table>\n{rows}<tr><td>SIP over WebSocket</td><td><code>/ws</code> on this port, sub-protocol \
+             <code>sip</code></td></tr>\n</table>\n</body></html>\n"
         );
         let style = STANDARD.encode(Sha256::digest(STYLE));
         let policy = format!(

@@ -124,7 +124,7 @@ impl Config {
                 let user = login.split(':').next().unwrap_or_default();
                 format!("{scheme}://{user}@{host}")
             }
-            None => url.clone(),
+            None => self.database().map_or_else(|| url.clone(), |file| format!("sqlite:{}", file.display())),
         }
     }
 

@@ -58,6 +58,7 @@ impl Bound {
     pub fn serve(
         self,
         config: &Config,
+        listeners: &Listeners,
         node: Arc<dyn Node>,
         door: Arc<dyn Door>,
         websockets: Arc<dyn WebSockets>,
@@ -71,6 +72,7 @@ impl Bound {
         };
         let public = Public {
             domains: config.domains.iter().map(ToString::to_string).collect(),
+            sip: listeners.all().into_iter().filter(|l| l.service == "sip").map(|l| l.url).collect(),
             origins: config.http.origins.clone(),
             websockets,
         };

@@ -29,7 +29,12 @@ async fn run(limits: Limits) -> Running {
     let (sender, taken) = mpsc::sync_channel(4);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let public = Public { domains: vec!["a<b.example".into()], origins: vec![], websockets: Arc::new(Taken(sender)) };
+    let public = Public {
+        domains: vec!["a<b.example".into()],
+        sip: vec!["tls://[::]:5061".into()],
+        origins: vec![],
+        websockets: Arc::new(Taken(sender)),
+    };
     let server = Server::start(vec![listener], router(public), limits, Arc::new(OpenDoor));
     Running { server, address, taken }
 }
@@ -86,7 +91,8 @@ async fn the_page_names_the_domains_and_allows_nothing_else() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("default-src 'none'; style-src 'sha256-"), "{answer}");
-    assert!(answer.contains("<code>a&lt;b.example</code>"), "{answer}");
+    assert!(answer.contains("<code>USER@a&lt;b.example</code>"), "{answer}");
+    assert!(answer.contains("SIP over TLS</td><td>port 5061"), "{answer}");
     running.server.stop(Duration::from_secs(5)).await;
 }
 

@@ -84,26 +84,14 @@ pub fn until(time: u64) -> String {
 
 /// `2026-11-24 15:40:17` in UTC.
 pub fn date(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
+    let mut date = date_ms(seconds.saturating_mul(1000));
+    date.truncate(date.len() - ".000".len());
+    date
 }
 
 /// The same with milliseconds.
 pub fn date_ms(ms: u64) -> String {
-    format!("{}.{:03}", date(ms / 1000), ms % 1000)
-}
-
-/// The Gregorian date of a day since 1970-01-01, counted in eras of 400 years that begin in March.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+    chappe_imdn::date_time(ms).trim_end_matches('Z').replacen('T', " ", 1)
 }
 
 /// `1.5 KiB`

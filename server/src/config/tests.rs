@@ -267,9 +267,9 @@ fn passwords_of_the_store_are_escaped_in_its_url_and_never_shown() {
         ),
         ("postgres://db/chappe", Some("x"), "postgres://chappe:x@db/chappe", "postgres://db/chappe"),
         ("postgres://u:secret@db/chappe", None, "postgres://u:secret@db/chappe", "postgres://u@db/chappe"),
-        ("sqlite:", None, "sqlite:", "sqlite:"),
+        ("sqlite:", None, "sqlite:", "sqlite:data/chappe.db"),
     ] {
-        let mut config = Config::default();
+        let mut config = Config { data_dir: "data".into(), ..Config::default() };
         config.store.url = url.into();
         config.store.password = password.map(Secret::new);
         assert_eq!((config.store_url().as_str(), config.store_name().as_str()), (whole, shown));
