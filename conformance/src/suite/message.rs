@@ -92,6 +92,14 @@ async fn refused(ctx: Ctx) -> Verdict {
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let answer = final_answer(&mut p.a, &sent).await?;
     check!(answer.status() != Some(200), "the device refused, the sender got 200");
+    if answer.status() == Some(202) {
+        // Kept for later: it is taken, so that it is not in the way of what these users send next.
+        p.b.register().await?;
+        let branch = seen.branch();
+        if let Some(again) = p.b.link.take(ANSWER, |m| m.method() == Some("MESSAGE") && m.branch() != branch).await {
+            p.b.reply(&again, "200 OK", &[]).await?;
+        }
+    }
     Ok(())
 }
 
