@@ -379,7 +379,7 @@ impl Core {
             match turn.shard.layer.handle_message(turn.now, answer_flow(&message, flow), &message) {
                 Input::NewRequest(key) => crate::pipeline::request(turn, key, Arc::new(message), flow, trusted),
                 Input::Cancel { cancel, invite } => crate::service::proxy::cancel(turn, cancel, invite, &message),
-                Input::Ack(invite) => crate::service::proxy::ack(turn, invite, &message, flow),
+                Input::Ack(_) => crate::service::proxy::ack(turn, &message, flow),
                 Input::Full => {
                     turn.core.counters.shed(Shed::Transactions);
                     if let Some(bytes) = turn.core.busy(&message) {
@@ -400,7 +400,7 @@ impl Core {
         self.counters.response_received(message.status());
         self.turn(self.cell_of(message.call_id()), out, |turn| {
             match turn.shard.layer.handle_message(turn.now, *flow, &message) {
-                Input::Response { client, user } => crate::service::response(turn, client, user, &message, flow),
+                Input::Response { user, .. } => crate::service::response(turn, user, &message),
                 Input::Stray => turn.core.counters.stray(),
                 _ => {}
             }

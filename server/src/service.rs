@@ -11,7 +11,7 @@ pub mod registrar;
 
 use std::sync::Arc;
 
-use chappe_sip::layer::{ClientKey, Event, ServerKey};
+use chappe_sip::layer::{Event, ServerKey};
 use chappe_sip::outbound::FlowToken;
 use chappe_sip::proxy::{Destination, Routed};
 use chappe_sip::{Flow, HeaderName, Message, Method, Reply, Scheme, Uri};
@@ -96,16 +96,15 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
 }
 
 /// Hands a response to the work whose request it answers.
-pub fn response(turn: &mut Turn<'_>, client: ClientKey, user: u64, message: &Message, flow: &Flow) {
+pub fn response(turn: &mut Turn<'_>, user: u64, message: &Message) {
     let token = Token(user);
     match turn.shard.works.take(token) {
-        Some(Work::Proxied(work)) => proxy::response(turn, token, work, client, message),
+        Some(Work::Proxied(work)) => proxy::response(turn, token, work, message),
         Some(Work::Pager(work)) => pager::response(turn, token, work, message.status(), Some(message)),
         Some(Work::Drain(work)) => drain::ended(turn, token, work, message.status()),
         Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status()),
         None => {}
     }
-    let _ = flow;
 }
 
 /// Hands an event of the transaction layer to its work.

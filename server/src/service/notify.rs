@@ -238,7 +238,7 @@ pub fn fire(turn: &mut Turn<'_>) {
 
 /// Sends the next NOTIFY if one is wanted and allowed, else sets the clock for it.
 fn proceed(turn: &mut Turn<'_>, id: u64) {
-    let (core, now) = (turn.core, epoch_seconds());
+    let now = epoch_seconds();
     let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) else { return };
     watcher.subscription.handle_timeout(now);
     let over = matches!(watcher.subscription.state(), State::Terminated { .. });
@@ -254,7 +254,6 @@ fn proceed(turn: &mut Turn<'_>, id: u64) {
         Some(_) => Some(watcher.subscription.expires()),
     };
     let at = at.map(|at| turn.now + Duration::from_secs(at.saturating_sub(now).max(1)));
-    let _ = core;
     turn.shard.subscriptions.schedule(id, at);
 }
 

@@ -186,8 +186,7 @@ fn begin(
 }
 
 /// A response from a branch.
-pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Proxied>, client: ClientKey, message: &Message) {
-    let _ = client;
+pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Proxied>, message: &Message) {
     let actions = work.context.handle_response(token.branch_index(), message, turn.now);
     work.carry_out(turn, token, actions, Some(message));
     keep(turn, token, work);
@@ -254,8 +253,7 @@ pub fn cancel(turn: &mut Turn<'_>, key: ServerKey, invite: Option<ServerKey>, me
 }
 
 /// ACK to a 2xx: forwarded without state along the dialog's route (§16.11).
-pub fn ack(turn: &mut Turn<'_>, invite: Option<ServerKey>, message: &Message, flow: &Flow) {
-    let _ = invite;
+pub fn ack(turn: &mut Turn<'_>, message: &Message, flow: &Flow) {
     let core = turn.core;
     if proxy::validate(message, &core.settings.proxy, &core.local).is_err() {
         return;
