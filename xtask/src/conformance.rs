@@ -1,6 +1,7 @@
 //! The black-box suites against a server of their own, in a network without a way out where the system allows that.
 
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,10 +13,13 @@ use crate::{root, target_dir};
 /// More accounts let the run be shorter: each case takes what it needs for itself.
 const ACCOUNTS: usize = 40;
 
-const CONFIG: &str = r#"
+/// The suites look for UDP and TCP at one port, as clients do.
+fn config(port: u16) -> String {
+    format!(
+        r#"
 domains = ["localhost"]
 [sip]
-listen = ["udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
+listen = ["udp://127.0.0.1:{port}", "tcp://127.0.0.1:{port}", "tls://127.0.0.1:0"]
 [http]
 listen = ["http://127.0.0.1:0"]
 [msrp]
@@ -26,7 +30,21 @@ listen = "http://127.0.0.1:0"
 user_rate = 0
 [log]
 level = "warn"
-"#;
+"#
+    )
+}
+
+/// A port that is free for UDP and TCP.
+fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").context("no port is free")?;
+        let addr = udp.local_addr().context("a bound socket has an address")?;
+        if TcpListener::bind(addr).is_ok() {
+            return Ok(addr.port());
+        }
+    }
+    bail!("no port is free for UDP and TCP")
+}
 
 /// Runs [`within`] in a network namespace that has nothing but its loopback.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -48,9 +66,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
 pub(crate) fn within() -> anyhow::Result<()> {
     let reports = target_dir()?.join("conformance");
     std::fs::create_dir_all(&reports).context("cannot create the folder of the reports")?;
-    let server = Server::start(&reports)?;
     let mut failed = Vec::new();
     for transport in ["udp", "tcp", "tls"] {
+        // A new one each time: it knows the torture messages for half a minute, by their branches.
+        let server = Server::start(&reports)?;
         let port = server.port(&format!("{transport}://"))?;
         let target = format!("sip:127.0.0.1:{port};transport={transport}");
         let mut run = Command::new(chappe()?);
@@ -92,7 +111,7 @@ impl Server {
         let data = std::env::temp_dir().join(format!("chappe-conformance-{}", std::process::id()));
         std::fs::create_dir_all(&data).context("cannot create the data directory")?;
         let config = data.join("chappe.toml");
-        std::fs::write(&config, CONFIG).context("cannot write the configuration")?;
+        std::fs::write(&config, self::config(free_port()?)).context("cannot write the configuration")?;
         let log = std::fs::File::create(reports.join("server.log")).context("cannot create the log")?;
         let process = Command::new(chappe()?)
             .args(["testbed", "--accounts", &ACCOUNTS.to_string(), "--config"])
