@@ -16,7 +16,7 @@ border-radius:.6rem;padding:.6rem 1.2rem;min-width:8rem}.tile b{display:block;fo
 .bar{display:flex;height:.5rem;border-radius:.25rem;overflow:hidden;background:var(--line)}.bar i{display:block}
 nav{display:flex;flex-wrap:wrap;gap:.4rem;margin:1.2rem 0}nav a{color:inherit;text-decoration:none;border:1px solid var(--line);
 background:var(--card);border-radius:1rem;padding:.1rem .7rem;font-size:.85rem}
-section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;margin:1rem 0;padding:1rem 1.2rem}
+a{color:inherit}section{background:var(--card);border:1px solid var(--line);border-radius:.6rem;margin:1rem 0;padding:1rem 1.2rem}
 h2{font-size:1.1rem;margin:0 0 .6rem;display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap}
 h2 small{color:var(--dim);font-weight:400}table{width:100%;border-collapse:collapse}
 td{border-top:1px solid var(--line);padding:.4rem .6rem .4rem 0;vertical-align:top}td.s{white-space:nowrap;color:var(--dim);width:6rem}
@@ -62,6 +62,7 @@ pub(crate) fn page(report: &Report) -> String {
         let _ = write!(out, "<a class=\"{class}\" href=\"#{name}\">{name}</a>");
     }
     out += "</nav>";
+    findings(&mut out, report);
     for (name, cases) in &suites {
         let passed = cases.iter().filter(|case| case.status == Status::Passed).count();
         let _ = write!(out, "<section id=\"{name}\"><h2>{name}<small>{passed} of {} passed</small></h2>", cases.len());
@@ -76,10 +77,36 @@ pub(crate) fn page(report: &Report) -> String {
     out
 }
 
+/// What did not hold, the failures first, each with a way to its exchange.
+fn findings(out: &mut String, report: &Report) {
+    let of = |status: Status| report.cases.iter().filter(move |case| case.status == status);
+    let mut found = of(Status::Failed).chain(of(Status::Warned)).peekable();
+    if found.peek().is_none() {
+        return;
+    }
+    *out += "<section><h2>What did not hold</h2><table>";
+    for case in found {
+        let _ = write!(
+            out,
+            "<tr><td class=\"r {0}\">{0}</td><td><a href=\"#{1}-{2}\">{1} §{3} <code>{2}</code></a><br>{4}\
+             <div class=\"why\">{5}</div></td></tr>",
+            case.status.name(),
+            escape(case.suite),
+            escape(&case.name),
+            escape(&case.section),
+            escape(&case.rule),
+            escape(&case.why),
+        );
+    }
+    *out += "</table></section>";
+}
+
 fn row(out: &mut String, case: &Tested) {
     let _ = write!(
         out,
-        "<tr><td class=\"s\">§{}</td><td class=\"l\">{}</td><td><code>{}</code><br>{}",
+        "<tr id=\"{}-{}\"><td class=\"s\">§{}</td><td class=\"l\">{}</td><td><code>{}</code><br>{}",
+        escape(case.suite),
+        escape(&case.name),
         escape(&case.section),
         case.level.name(),
         escape(&case.name),
