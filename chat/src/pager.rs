@@ -102,20 +102,17 @@ impl Delivery {
             (State::Trying, Outcome::Took) => {
                 self.state = State::Taken;
                 self.actions.push_back(Action::Forward { device });
-                for (index, other) in self.devices.iter().enumerate() {
-                    if matches!(other.outcome, Some((Outcome::Away, _))) && other.keeps && self.storable {
-                        self.actions.push_back(Action::StoreFor { device: index });
-                    }
-                }
+                self.keep_for_the_others();
             }
             (State::Trying, _) => self.conclude(),
-            (State::Taken, Outcome::Away) if entry.keeps && self.storable => {
+            (State::Taken | State::Withdrawn, Outcome::Away) if entry.keeps && self.storable => {
                 self.actions.push_back(Action::StoreFor { device });
             }
             (State::Storing, Outcome::Took) => self.late = self.late.or(Some(device)),
             (State::Stored, Outcome::Took) => {
                 self.state = State::Withdrawn;
                 self.actions.push_back(Action::Withdraw { device });
+                self.keep_for_the_others();
             }
             _ => {}
         }
@@ -140,11 +137,13 @@ impl Delivery {
                 if let Some(device) = late {
                     self.state = State::Withdrawn;
                     self.actions.push_back(Action::Withdraw { device });
+                    self.keep_for_the_others();
                 }
             }
             (Err(_), Some(device)) => {
                 self.state = State::Taken;
                 self.actions.push_back(Action::Forward { device });
+                self.keep_for_the_others();
             }
             (Err(status), None) => {
                 self.state = State::Failed;
@@ -163,6 +162,15 @@ impl Delivery {
         !matches!(self.state, State::Trying | State::Storing)
             && self.actions.is_empty()
             && self.devices.iter().all(|d| d.outcome.is_some())
+    }
+
+    /// One device has the message; those that are away and have a name get a copy each.
+    fn keep_for_the_others(&mut self) {
+        for (device, other) in self.devices.iter().enumerate() {
+            if matches!(other.outcome, Some((Outcome::Away, _))) && other.keeps && self.storable {
+                self.actions.push_back(Action::StoreFor { device });
+            }
+        }
     }
 
     /// Once no device is left to wait for: store, or pass the best refusal on.
@@ -288,6 +296,25 @@ mod tests {
         delivery.handle_response(0, 200);
         delivery.stored(Err(500));
         assert_eq!(actions(&mut delivery), [Action::Store, Action::Forward { device: 0 }]);
+    }
+
+    #[test]
+    fn a_late_answer_leaves_copies_for_the_devices_that_are_away() {
+        let mut delivery = Delivery::new([true, true, true], true);
+        delivery.handle_response(0, 480);
+        delivery.handle_deadline();
+        delivery.stored(Ok(()));
+        delivery.handle_response(1, 200);
+        delivery.handle_response(2, 408);
+        let expected = [
+            Action::Store,
+            Action::Answer { status: 202 },
+            Action::Withdraw { device: 1 },
+            Action::StoreFor { device: 0 },
+            Action::StoreFor { device: 2 },
+        ];
+        assert_eq!(actions(&mut delivery), expected);
+        assert!(delivery.is_done());
     }
 
     #[test]

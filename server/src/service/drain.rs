@@ -202,7 +202,7 @@ impl Sessions {
             News::Settle { settlements } => {
                 for settlement in settlements {
                     // A message that a device took while it was being stored.
-                    self.settle(settlement);
+                    self.settle(settlement, false);
                 }
             }
             News::Settled { ids } => {
@@ -286,7 +286,12 @@ impl Sessions {
                 session.again = false;
                 self.wanted.push(key);
             } else {
+                let fresh = session.after == 0;
                 self.sessions.remove(&key);
+                // Not while another device of the user is being sent what this one may have been told of.
+                if fresh && !self.sessions.keys().any(|(aor, _)| *aor == key.0) {
+                    self.core.waiting.only_copies(&key.0);
+                }
             }
             return;
         }
@@ -367,7 +372,7 @@ impl Sessions {
             pager::Outcome::Refused => {
                 let settlement = message.settled(Outcome::Refused, Some(&key.1), status, epoch_ms());
                 self.receipt(&message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
-                self.settle(settlement);
+                self.settle(settlement, message.device.is_some());
             }
         }
         self.next(key);
@@ -393,7 +398,7 @@ impl Sessions {
         if is_message && !answers_itself {
             self.receipt(message, ReceiptState::Delivered, Wants::POSITIVE_DELIVERY);
         }
-        self.settle(message.settled(Outcome::Delivered, Some(&key.1), status, epoch_ms()));
+        self.settle(message.settled(Outcome::Delivered, Some(&key.1), status, epoch_ms()), !is_message);
     }
 
     /// Whether another device of the user is being sent this message anyway.
@@ -414,10 +419,10 @@ impl Sessions {
         }
     }
 
-    fn settle(&mut self, settlement: Settlement) {
+    fn settle(&mut self, settlement: Settlement, is_copy: bool) {
         // Two devices may be sent the same message; what follows it may go its own way from now on.
         if self.settling.insert(settlement.id) {
-            self.core.waiting.remove(&settlement.recipient, 1);
+            self.core.waiting.remove(&settlement.recipient, is_copy);
         }
         self.write.settle.push(settlement);
     }
@@ -465,7 +470,7 @@ async fn commit(core: Arc<Core>, write: Write) {
         if id.is_none() {
             continue;
         }
-        core.waiting.add(&recipient, 1);
+        core.waiting.add(&recipient, is_copy, 1);
         core.ledger.stored();
         if !is_copy {
             core.counters.receipt();
@@ -524,7 +529,7 @@ pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
             {
                 write.append.extend(receipt::make(core, &receipt::Subject::of(&message, id), ReceiptState::Failed));
             }
-            core.waiting.remove(&message.recipient, 1);
+            core.waiting.remove(&message.recipient, message.device.is_some());
             write.settle.push(message.settled(Outcome::Expired, None, 408, now));
         }
         commit(Arc::clone(core), write).await;

@@ -85,7 +85,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     let mut failed: SmallVec<[(usize, u16); 2]> = SmallVec::new();
     let mut keeps: SmallVec<[bool; 2]> = SmallVec::new();
     // What waits goes first: a message that overtook it would arrive out of order.
-    let behind_others = storable && core.waiting.count(&recipient.aor) > 0;
+    let behind_others = storable && core.waiting.holds_up(&recipient.aor);
     if !behind_others {
         let hash = proxy::loop_hash(&message);
         core.location.with(&recipient.aor, |bindings| {
@@ -233,12 +233,12 @@ impl Pager {
         core.runtime.clone().spawn(async move {
             let (recipient, copy) = (message.recipient.clone(), message.device.is_some());
             // Counted before the write, so that a message that comes now queues behind it.
-            core.waiting.add(&recipient, 1);
+            core.waiting.add(&recipient, copy, 1);
             let result = core.stored(core.stores.queue.append(vec![message])).await;
             match &result {
                 Ok(_) => core.ledger.stored(),
                 Err(error) => {
-                    core.waiting.remove(&recipient, 1);
+                    core.waiting.remove(&recipient, copy);
                     core.counters.store_failed();
                     tracing::error!(%error, "a message could not be stored");
                 }
