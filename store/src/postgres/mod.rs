@@ -33,6 +33,20 @@ const TRIES: usize = 10;
 /// Rows in one statement of a long list.
 const PIECE: usize = 1000;
 const DAY: u64 = 86_400;
+/// Recorded fates that are worth a transaction of their own.
+const ENOUGH: usize = 1024;
+/// How long fewer may wait.
+const LINGER: Duration = Duration::from_millis(500);
+/// Fates that may wait to be written: reached only while the engine refuses.
+const UNSAVED: usize = 200_000;
+
+/// Fates that were recorded and are not yet written.
+#[derive(Debug, Default)]
+struct Unsaved {
+    fates: Mutex<Vec<Fate>>,
+    /// Held while they are being written, so that who looks one up waits for those on their way.
+    saving: tokio::sync::Mutex<()>,
+}
 
 /// All traits over one database.
 #[derive(Debug)]
@@ -40,6 +54,7 @@ pub(crate) struct Postgres {
     pool: PgPool,
     ids: Arc<Mutex<Ids>>,
     writes: mpsc::Sender<queue::Asked>,
+    unsaved: Arc<Unsaved>,
     writers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -60,11 +75,14 @@ impl Postgres {
         let ids = Arc::new(Mutex::new(Ids::after(0, node)));
         let (writes, asked) = mpsc::channel(queue::WAITING);
         let writers = queue::start(&pool, &ids, asked);
-        Ok(Postgres { pool, ids, writes, writers: Mutex::new(writers) })
+        Ok(Postgres { pool, ids, writes, unsaved: Arc::default(), writers: Mutex::new(writers) })
     }
 
     /// Ends the connections once what was asked is done.
     pub(crate) async fn close(&self) {
+        if let Err(error) = save(&self.unsaved, &self.writes).await {
+            tracing::error!(%error, "store: the last fates are lost");
+        }
         let writers = std::mem::take(&mut *self.writers.lock());
         for _ in &writers {
             self.writes.send(queue::Asked::End).await.ok();
@@ -73,6 +91,32 @@ impl Postgres {
             writer.await.ok();
         }
         self.pool.close().await;
+    }
+}
+
+/// Writes what was recorded; it stays where this fails.
+async fn save(unsaved: &Unsaved, writes: &mpsc::Sender<queue::Asked>) -> Result<(), StoreError> {
+    let _saving = unsaved.saving.lock().await;
+    let fates = std::mem::take(&mut *unsaved.fates.lock());
+    if fates.is_empty() {
+        return Ok(());
+    }
+    let write = crate::Write { fates: fates.clone(), ..crate::Write::default() };
+    let saved = queue::ask(writes, write).await;
+    if saved.is_err() {
+        unsaved.fates.lock().splice(0..0, fates);
+    }
+    saved.map(drop)
+}
+
+/// Writes what was recorded once `wait` is over, and goes on trying while the engine refuses.
+async fn save_soon(unsaved: Arc<Unsaved>, writes: mpsc::Sender<queue::Asked>, wait: Duration) {
+    tokio::time::sleep(wait).await;
+    while let Err(error) = save(&unsaved, &writes).await {
+        if matches!(error, StoreError::Closed) {
+            return;
+        }
+        tokio::time::sleep(LINGER).await;
     }
 }
 
@@ -254,10 +298,28 @@ fn revision(row: &sqlx::postgres::PgRow, column: usize) -> Result<Revision, sqlx
 #[async_trait::async_trait]
 impl FateLog for Postgres {
     async fn record(&self, fates: Vec<Fate>) -> Result<(), StoreError> {
-        self.ask(crate::Write { fates, ..crate::Write::default() }).await.map(drop)
+        if self.pool.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let mut unsaved = self.unsaved.fates.lock();
+        let before = unsaved.len();
+        if before + fates.len() > UNSAVED {
+            return Err(StoreError::Full);
+        }
+        unsaved.extend(fates);
+        let full = before < ENOUGH && unsaved.len() >= ENOUGH;
+        if before == 0 || full {
+            tokio::spawn(save_soon(
+                self.unsaved.clone(),
+                self.writes.clone(),
+                if full { Duration::ZERO } else { LINGER },
+            ));
+        }
+        Ok(())
     }
 
     async fn lookup(&self, id: &str) -> Result<Vec<Fate>, StoreError> {
+        save(&self.unsaved, &self.writes).await?;
         let text = "select data from fate where message_id = $1 or call_id = $1 order by at_ms, id";
         let rows = self.pool.fetch_all(sqlx::query(text).bind(id)).await?;
         let mut fates = Vec::with_capacity(rows.len());

@@ -261,18 +261,17 @@ async fn log(tx: &mut PgConnection, ids: &Mutex<Ids>, fates: &[Fate]) -> Result<
     Ok(())
 }
 
-impl Postgres {
-    pub(super) async fn ask(&self, write: Write) -> Result<Written, StoreError> {
-        let (tx, rx) = oneshot::channel();
-        self.writes.send(Asked::Write(write, tx)).await.map_err(|_| StoreError::Closed)?;
-        rx.await.map_err(|_| StoreError::Closed)?
-    }
+/// Sends the writers a write and waits for its commit.
+pub(super) async fn ask(writes: &mpsc::Sender<Asked>, write: Write) -> Result<Written, StoreError> {
+    let (tx, rx) = oneshot::channel();
+    writes.send(Asked::Write(write, tx)).await.map_err(|_| StoreError::Closed)?;
+    rx.await.map_err(|_| StoreError::Closed)?
 }
 
 #[async_trait::async_trait]
 impl MessageQueue for Postgres {
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        self.ask(write).await
+        ask(&self.writes, write).await
     }
 
     async fn pending(&self, wanted: &[Wanted], limit: usize) -> Result<Vec<Vec<QueuedMessage>>, StoreError> {
