@@ -93,6 +93,7 @@ pub fn request(turn: &mut Turn<'_>, key: ServerKey, message: Arc<Message>, flow:
     let sender = match identify(turn, &message, flow, trusted, token.is_some() && routed.in_dialog, routed.destination)
     {
         Ok(sender) => sender,
+        Err(Answer { status: 407, bytes }) => return turn.challenge(key, &message, flow, 407, bytes),
         Err(Answer { status, bytes }) => return turn.respond(key, status, bytes),
     };
     if let Sender::User(entry) = &sender

@@ -14,7 +14,7 @@ struct Set {
     keys: HashSet<u64, RandomState>,
 }
 
-/// Receipts by the message they are about and its sender.
+/// Receipts by the message they are about, its sender and its recipient.
 #[derive(Default)]
 pub struct RecentReceipts {
     set: Mutex<Set>,
@@ -22,10 +22,12 @@ pub struct RecentReceipts {
 }
 
 impl RecentReceipts {
-    pub fn insert(&self, message_id: &str, sender: &str) {
-        let key = self.hasher.hash_one((message_id, sender));
+    /// Notes a receipt; false where it was noted before.
+    pub fn insert(&self, message_id: &str, sender: &str, recipient: &str) -> bool {
+        let key = self.hasher.hash_one((message_id, sender, recipient));
         let mut set = self.set.lock();
-        if set.keys.insert(key) {
+        let new = set.keys.insert(key);
+        if new {
             set.order.push_back(key);
             if set.order.len() > CAPACITY
                 && let Some(oldest) = set.order.pop_front()
@@ -33,9 +35,28 @@ impl RecentReceipts {
                 set.keys.remove(&oldest);
             }
         }
+        new
     }
 
-    pub fn contains(&self, message_id: &str, sender: &str) -> bool {
-        self.set.lock().keys.contains(&self.hasher.hash_one((message_id, sender)))
+    pub fn contains(&self, message_id: &str, sender: &str, recipient: &str) -> bool {
+        self.set.lock().keys.contains(&self.hasher.hash_one((message_id, sender, recipient)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_receipt_is_new_once_and_the_oldest_go() {
+        let receipts = RecentReceipts::default();
+        assert!(receipts.insert("m", "a@d", "b@d"));
+        assert!(!receipts.insert("m", "a@d", "b@d"));
+        assert!(receipts.insert("m", "a@d", "c@d"), "another recipient");
+        for n in 0..CAPACITY {
+            receipts.insert(&n.to_string(), "a@d", "b@d");
+        }
+        assert!(!receipts.contains("m", "a@d", "b@d"));
+        assert!(receipts.contains("7", "a@d", "b@d"));
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use chappe_net::{Outbox, Target};
 use chappe_sip::layer::{Dest, Layer, Origin, ServerKey};
-use chappe_sip::{Flow, Message, Reply, Transport};
+use chappe_sip::{Flow, Message, Method, Reply, Transport};
 
 use crate::core::Core;
 use crate::service::notify::Subscriptions;
@@ -89,6 +89,17 @@ impl Turn<'_> {
     pub fn answer(&mut self, key: ServerKey, request: &Message, status: u16) {
         let bytes = Reply::new(request, status, &self.core.tag()).finish();
         self.respond(key, status, bytes);
+    }
+
+    /// Asks for credentials and forgets the request: nothing is held for somebody who is not known yet (RFC 3261
+    /// §8.2.7). An INVITE keeps its transaction, for the ACK that follows.
+    pub fn challenge(&mut self, key: ServerKey, request: &Message, flow: &Flow, status: u16, bytes: Bytes) {
+        if request.method() == Method::Invite {
+            return self.respond(key, status, bytes);
+        }
+        self.core.counters.response(status);
+        self.shard.layer.terminate_server(key);
+        self.shard.send_stateless(answer_flow(request, flow).into(), bytes);
     }
 
     /// Wakes `token` at `at` through [`Work`]'s deadline handler.

@@ -413,7 +413,7 @@ impl Sessions {
         let Some(id) = message.message_id.as_deref().filter(|_| message.wants.contains(wanted)) else { return };
         if let Some(made) = receipt::make(&self.core, &receipt::Subject::of(message, id), state) {
             if state == ReceiptState::Delivered {
-                self.core.recent_receipts.insert(id, &message.sender);
+                self.core.recent_receipts.insert(id, &message.sender, &message.recipient);
             }
             self.write.append.push(made);
         }

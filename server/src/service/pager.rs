@@ -63,8 +63,12 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         return refuse(turn, &request, refusal);
     }
     let facts = Facts::of(&message);
+    let sender = match &request.sender {
+        Sender::User(entry) => entry.aor.clone(),
+        Sender::Trusted | Sender::Outside { .. } => sender_name(turn, &message),
+    };
     if let Some(about) = &facts.about
-        && core.recent_receipts.contains(about, &recipient.aor)
+        && core.recent_receipts.contains(about, &recipient.aor, &sender)
     {
         // We have told the sender so already; the device need not know.
         return turn.answer(request.key, &message, 200);
@@ -72,10 +76,6 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     let expires = message.number(HeaderName::Expires);
     let lifetime = core.settings.message.lifetime(content_type, expires);
     let storable = matches!(lifetime, Lifetime::Keep(_));
-    let sender = match &request.sender {
-        Sender::User(entry) => entry.aor.clone(),
-        Sender::Trusted | Sender::Outside { .. } => sender_name(turn, &message),
-    };
     let voucher = request.sender.voucher();
     let token = turn.shard.works.reserve();
     turn.shard.layer.set_user(request.key, token.0);
@@ -282,8 +282,9 @@ impl Pager {
             body: self.message.body(),
             accepted_ms: self.accepted_ms,
         };
-        if let Some(made) = receipt::make(core, &subject, ReceiptState::Delivered) {
-            core.recent_receipts.insert(id, &self.sender);
+        if core.recent_receipts.insert(id, &self.sender, &self.recipient.aor)
+            && let Some(made) = receipt::make(core, &subject, ReceiptState::Delivered)
+        {
             receipt::send(core, made);
         }
     }

@@ -49,12 +49,12 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         Checked::User(user) => user,
         Checked::Challenge(bytes) => {
             core.counters.authentication(Verdict::Challenged);
-            return turn.respond(key, 401, bytes);
+            return turn.challenge(key, message, flow, 401, bytes);
         }
         Checked::Wrong { answer, unknown } => {
             core.counters.authentication(Verdict::Refused);
             core.offence(flow, if unknown { Offence::UnknownUser } else { Offence::WrongPassword });
-            return turn.respond(key, 401, answer);
+            return turn.challenge(key, message, flow, 401, answer);
         }
     };
     if !is_own_aor(turn, message, &user) {
