@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, bail};
 
 use crate::steps::{program, there};
-use crate::{root, target_dir};
+use crate::{root, target_dir, this_program};
 
 /// More accounts let the run be shorter: each case takes what it needs for itself.
 const ACCOUNTS: usize = 40;
@@ -48,7 +48,7 @@ fn free_port() -> anyhow::Result<u16> {
 
 /// Runs [`within`] in a network namespace that has nothing but its loopback.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let this = std::env::current_exe().context("cannot find this program")?;
+    let this = this_program()?;
     let this = this.to_string_lossy();
     program("cargo", &["build", "--bin", "chappe", "--locked", "--quiet"])?;
     for options in [["-n"].as_slice(), &["-r", "-n"]] {

@@ -57,9 +57,16 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository")
 }
 
+/// This program, or the one that was built anew in its place meanwhile.
+fn this_program() -> anyhow::Result<PathBuf> {
+    let path = std::env::current_exe().context("cannot find this program")?;
+    let path = path.to_string_lossy();
+    Ok(path.strip_suffix(" (deleted)").unwrap_or(&path).into())
+}
+
 /// Where cargo builds: this program is in `TARGET/PROFILE/`.
 fn target_dir() -> anyhow::Result<PathBuf> {
-    let program = std::env::current_exe().context("cannot find this program")?;
+    let program = this_program()?;
     let dir = program.parent().and_then(Path::parent).context("this program is not in a target folder")?;
     Ok(dir.to_owned())
 }
