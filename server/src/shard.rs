@@ -91,6 +91,13 @@ impl Turn<'_> {
         self.respond(key, status, bytes);
     }
 
+    /// Answers a REGISTER. Copies of it come within T4 or, should every 200 get lost, are challenged as a reuse of their
+    /// nonce, which makes the client register again; so its transaction need not be held for longer.
+    pub fn registered(&mut self, key: ServerKey, bytes: Bytes) {
+        self.respond(key, 200, bytes);
+        self.shard.layer.shorten(self.now, key);
+    }
+
     /// Asks for credentials and forgets the request: nothing is held for somebody who is not known yet (RFC 3261
     /// §8.2.7). An INVITE keeps its transaction, for the ACK that follows.
     pub fn challenge(&mut self, key: ServerKey, request: &Message, flow: &Flow, status: u16, bytes: Bytes) {

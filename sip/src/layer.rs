@@ -390,6 +390,17 @@ impl Layer {
         }
     }
 
+    /// Lets an answered non-INVITE be forgotten after T4 and not 64·T1, where a copy that comes later does no harm as a
+    /// new request. Frees memory where many such requests come.
+    pub fn shorten(&mut self, now: Instant, key: ServerKey) {
+        let Some(slot) = self.entries.slot_of(key.0) else { return };
+        let at = now + self.config.timers.t4;
+        if let Some(Entry { machine: Machine::NonInviteServer(tx), .. }) = self.entries.get_mut(slot) {
+            tx.shorten(at);
+            self.settle(slot);
+        }
+    }
+
     /// Gives a server transaction a token, which its events carry; 0 before.
     pub fn set_user(&mut self, key: ServerKey, user: u64) {
         if let Some(entry) = self.entries.slot_of(key.0).and_then(|slot| self.entries.get_mut(slot)) {

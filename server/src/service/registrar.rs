@@ -93,11 +93,11 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
             let bytes = reject.reply(message, &core.tag()).finish();
             turn.respond(key, reject.status(), bytes);
         }
-        (Decided::Query, Some(reply)) => turn.respond(key, 200, reply.finish()),
+        (Decided::Query, Some(reply)) => turn.registered(key, reply.finish()),
         (Decided::Refreshed { told }, Some(reply)) => {
             core.counters.refreshed();
             core.persist.later(aor);
-            turn.respond(key, 200, reply.finish());
+            turn.registered(key, reply.finish());
             drain::kick(core, aor);
             if let Some((before, after)) = told {
                 let (core, user) = (Arc::clone(core), Arc::clone(&user));
@@ -135,7 +135,7 @@ async fn store_and_answer(
             } else {
                 core.counters.registered()
             }
-            core.visit(message.call_id(), |turn| turn.respond(key, 200, reply.finish()));
+            core.visit(message.call_id(), |turn| turn.registered(key, reply.finish()));
             notify::registration_changed(&core, aor, &before, &after);
             drain::kick(&core, aor);
         }

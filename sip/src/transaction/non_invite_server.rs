@@ -80,6 +80,13 @@ impl NonInviteServer {
         Ok(())
     }
 
+    /// Brings timer J forward to `at`, for requests whose late copies do no harm as new ones.
+    pub fn shorten(&mut self, at: Instant) {
+        if let State::Completed { timer_j, .. } = &mut self.state {
+            *timer_j = at.min(*timer_j);
+        }
+    }
+
     /// Fires what is due at `now`; an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: Instant, timers: &Timers) -> Fired {
         match self.state {
@@ -137,6 +144,19 @@ mod tests {
     fn start(reliable: bool) -> (Instant, Timers, NonInviteServer) {
         let now = epoch();
         (now, Timers::default(), NonInviteServer::new(now, bytes("MESSAGE"), reliable))
+    }
+
+    #[test]
+    fn timer_j_can_be_brought_forward_but_not_put_off() {
+        let (t0, timers, mut tx) = start(false);
+        tx.shorten(t0);
+        assert!(!tx.is_terminated(), "there is no answer yet");
+        tx.respond(t0, &timers, 200, bytes("200")).unwrap();
+        tx.shorten(t0 + ms(5000));
+        tx.shorten(t0 + ms(40_000));
+        assert_eq!(tx.poll_timeout(&timers), Some(t0 + ms(5000)));
+        tx.handle_timeout(t0 + ms(5000), &timers);
+        assert!(tx.is_terminated());
     }
 
     #[test]
