@@ -7,7 +7,7 @@ help:                      ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
 
 run: build                 ## build, and start a server for trials (ARGS="--accounts 20" and the like)
-	@exec $$(cargo xtask target-dir)/release/chappe testbed $(ARGS)
+	@exec "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/chappe" testbed $(ARGS)
 
 build: tools-build         ## the release binary
 	cargo build --release --locked --bin chappe

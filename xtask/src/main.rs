@@ -15,8 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   soak         the long tests
   conformance  the black-box suites against a server of their own
   docs         write the generated files anew: examples/server.toml, docs/reference/
-  licences     licences and banned crates of the dependencies
-  target-dir   where cargo builds";
+  licences     licences and banned crates of the dependencies";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,7 +27,6 @@ fn main() -> ExitCode {
         ["conformance", "within"] => conformance::within(),
         ["docs"] => docs(),
         ["licences"] => licences::check().map(|text| println!("{text}")),
-        ["target-dir"] => target_dir().map(|dir| println!("{}", dir.display())),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
