@@ -10,12 +10,12 @@ use chappe_sip::layer::ServerKey;
 use chappe_sip::proxy::{self, Forward, Routed, Target};
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message, Reply, Uri};
-use chappe_store::{Event, NewMessage, Outcome, ReceiptState, Settlement, StoreError};
+use chappe_store::{NewMessage, Outcome, ReceiptState, Settlement, StoreError};
 use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::directory::Entry;
-use crate::fate::step;
+use crate::fate::Relayed;
 use crate::hops::Hop;
 use crate::pipeline::{Sender, Voucher};
 use crate::service::receipt::{self, Facts};
@@ -181,8 +181,14 @@ impl Pager {
         }
         core.ledger.delivered_at_once();
         self.accepted = true;
-        self.note(core, Event::Accepted, None, status);
-        self.note(core, Event::Delivered, Some(device), status);
+        core.recent.push(&Relayed {
+            message_id: self.facts.message_id.as_deref(),
+            call_id: &String::from_utf8_lossy(self.message.call_id()),
+            recipient: &self.recipient.aor,
+            device: self.devices.get(device).map(|d| &*d.name),
+            status,
+            at_ms: epoch_ms(),
+        });
         self.delivered(core, device);
     }
 
@@ -287,13 +293,6 @@ impl Pager {
         {
             receipt::send(core, made);
         }
-    }
-
-    fn note(&self, core: &Core, event: Event, device: Option<usize>, detail: u16) {
-        let device = device.and_then(|d| self.devices.get(d)).map(|d| &*d.name);
-        let call_id = String::from_utf8_lossy(self.message.call_id());
-        let id = self.facts.message_id.as_deref();
-        core.recent.push(step(id, &call_id, &self.recipient.aor, device, event, detail, epoch_ms()));
     }
 }
 
