@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::digits::{Digits, push_ip};
 use crate::message::{Message, Span};
 use crate::name::HeaderName;
 use crate::text;
@@ -203,9 +204,12 @@ pub(crate) fn via_stamp(message: &Message) -> Option<Stamp> {
     for (slot, name) in remove.iter_mut().zip(["received", "rport"]) {
         *slot = param_span(message, via.params, name);
     }
-    let mut text = format!(";received={ip}");
+    let mut text = String::with_capacity(64);
+    text.push_str(";received=");
+    push_ip(&mut text, ip);
     if rport.is_some() {
-        let _ = write!(text, ";rport={}", source.port());
+        text.push_str(";rport=");
+        text.push_str(Digits::of(source.port().into()).as_str());
     }
     Some(Stamp { insert_at: message.via_span().1, remove, text })
 }

@@ -3,6 +3,7 @@
 //! Bytes and time come in, bytes and deadlines go out; sockets, clocks and storage belong to the caller.
 
 pub mod dialog;
+mod digits;
 mod edit;
 mod error;
 pub mod event;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
+use crate::digits::Digits;
 use crate::edit::{Stamp, via_stamp};
 use crate::message::Message;
 use crate::name::HeaderName;
@@ -25,7 +26,9 @@ impl Reply {
     pub fn with_reason(request: &Message, status: u16, reason: &str, to_tag: &str) -> Reply {
         let mut head = Vec::with_capacity(512);
         head.extend_from_slice(b"SIP/2.0 ");
-        let _ = write!(Text(&mut head), "{status} {reason}\r\n");
+        for part in [Digits::of(status.into()).as_str(), " ", reason, "\r\n"] {
+            head.extend_from_slice(part.as_bytes());
+        }
         let mut stamp = via_stamp(request);
         for (from, to) in request.line_spans(HeaderName::Via) {
             match stamp.take() {

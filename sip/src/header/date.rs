@@ -83,14 +83,23 @@ impl fmt::Display for Date {
         let day = of_year - (153 * month + 2) / 5 + 1;
         let month = if month < 10 { month + 3 } else { month - 9 };
         let year = year + era * 400 + u64::from(month <= 2);
-        write!(
-            f,
-            "{day_name}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-            MONTHS[month as usize - 1],
-            second / 3600,
-            second / 60 % 60,
-            second % 60
-        )
+        // On the stack and without `fmt`, for every 200 to a REGISTER has one.
+        let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+        text[..3].copy_from_slice(day_name.as_bytes());
+        text[8..11].copy_from_slice(MONTHS[month as usize - 1].as_bytes());
+        let numbers = [
+            (5, day),
+            (12, year / 100),
+            (14, year % 100),
+            (17, second / 3600),
+            (20, second / 60 % 60),
+            (23, second % 60),
+        ];
+        for (at, number) in numbers {
+            text[at] = b'0' + (number / 10) as u8;
+            text[at + 1] = b'0' + (number % 10) as u8;
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::route::route_uri;
+use crate::digits::Digits;
 use crate::edit::Edit;
 use crate::message::Message;
 use crate::name::{HeaderName, Method};
@@ -320,30 +321,6 @@ fn clean_uri(uri: &str) -> Cow<'_, str> {
         }
     }
     out.into()
-}
-
-/// A number as text on the stack.
-struct Digits {
-    text: [u8; 20],
-    from: usize,
-}
-
-impl Digits {
-    fn of(mut value: u64) -> Digits {
-        let mut digits = Digits { text: [0; 20], from: 20 };
-        loop {
-            digits.from -= 1;
-            digits.text[digits.from] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                return digits;
-            }
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[self.from..]).unwrap_or("0")
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Binding, GruuKey, Policy};
+use crate::digits::Digits;
 use crate::header::Date;
 use crate::message::Message;
 use crate::name::HeaderName;
@@ -72,7 +73,8 @@ fn write_contact(out: &mut String, binding: &Binding, own: bool, gruu: Option<&G
         true => out.push_str(&binding.contact),
         false => write_without_push(out, &binding.contact),
     }
-    let _ = write!(out, ">;expires={}", binding.expires - answer.now);
+    out.push_str(">;expires=");
+    out.push_str(Digits::of(binding.expires - answer.now).as_str());
     if binding.q != 1000 {
         let _ = write!(out, ";q=0.{:03}", binding.q);
         while out.ends_with('0') && !out.ends_with(".0") {
