@@ -177,6 +177,10 @@ impl Ua {
         self.response_if(request, wait, |_| true).await
     }
 
+    pub(crate) async fn final_response(&mut self, request: &Req, wait: Duration) -> Option<Message> {
+        self.response_if(request, wait, |status| status >= 200).await
+    }
+
     async fn response_if(&mut self, request: &Req, wait: Duration, wanted: fn(u16) -> bool) -> Option<Message> {
         let (branch, method) = (request.branch(), request.method.clone());
         self.link

@@ -65,8 +65,8 @@ section! {
         pub proxy_protocol: Vec<Network> = Vec::new();
         /// Whether to stay on the path of dialogs (Record-Route).
         pub record_route: bool = true;
-        /// Tasks that read UDP, each with its own socket; 0 is one for each processor.
-        pub udp_workers: u16 = 0 => 0..=256;
+        /// Threads that read each UDP socket. With more than one, datagrams of the same peer may overtake each other.
+        pub udp_workers: u16 = 1 => 1..=256;
         pub authentication: Table<Authentication> = Table::default();
         pub registration: Table<Registration> = Table::default();
         pub timers: Table<Timers> = Table::default();
