@@ -156,7 +156,7 @@ fn every_fault_is_told_at_once_in_the_order_of_the_file() {
     let faults = load("data_dri = \"x\"\n[sip]\nudp_workers = 257\n[foo]\n", &[]).expect_err("three faults").faults;
     let told: Vec<_> = faults.iter().map(|fault| (fault.key.as_str(), fault.help.as_deref().unwrap_or(""))).collect();
     assert_eq!(told[0], ("data_dri", "did you mean `data_dir`?"));
-    assert_eq!(told[1], ("sip.udp_workers", "allowed: 0 to 256"));
+    assert_eq!(told[1], ("sip.udp_workers", "allowed: 1 to 256"));
     assert_eq!(told[2].0, "foo");
     assert!(told[2].1.starts_with("allowed: domains, data_dir, sip, "), "{}", told[2].1);
 }
