@@ -332,7 +332,12 @@ impl Core {
     fn turn<R>(self: &Arc<Self>, cell: usize, out: &mut Outbox, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
         let place = &self.cells[cell];
         let mut shard = place.shard.lock();
-        let mut turn = Turn { core: self, shard: &mut shard, cell, now: Instant::now() };
+        let now = Instant::now();
+        let mut turn = Turn { core: self, shard: &mut shard, cell, now };
+        // What is due is done by whoever comes by: the memory it frees was taken by this very thread.
+        if place.due.load(Ordering::Relaxed) <= now.saturating_duration_since(self.start).as_millis() as u64 {
+            turn.fire();
+        }
         let result = work(&mut turn);
         turn.finish(out);
         let due = shard
