@@ -101,7 +101,7 @@ impl Sqlite {
                 .auto_vacuum(SqliteAutoVacuum::Incremental)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Full)
-                .pragma("cache_size", "-16000")
+                .pragma("cache_size", "-4000")
                 .pragma("temp_store", "memory")
                 .pragma("wal_autocheckpoint", "4000")
                 .pragma("journal_size_limit", "67108864"),
