@@ -130,7 +130,7 @@ pub struct Full;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub timers: Timers,
-    /// Most transactions at a time, in this shard. The memory of one that is finished is about a response and 300 bytes.
+    /// Most transactions at a time, in this shard. The memory of one that is finished is about a response and 200 bytes.
     pub limit: usize,
 }
 
@@ -155,11 +155,12 @@ pub struct Counts {
     pub client_timeouts: u64,
 }
 
+/// The machines of INVITE are larger and there are few of them: in boxes, so that the others don't pay for their size.
 #[derive(Debug)]
 enum Machine {
-    InviteServer(InviteServer),
+    InviteServer(Box<InviteServer>),
     NonInviteServer(NonInviteServer),
-    InviteClient(InviteClient),
+    InviteClient(Box<InviteClient>),
     NonInviteClient(NonInviteClient),
 }
 
@@ -239,7 +240,7 @@ impl Layer {
         }
         let (timers, reliable) = (&self.config.timers, flow.transport.is_reliable());
         let machine = if method == Method::Invite {
-            Machine::InviteServer(InviteServer::new(now, timers, message.bytes().clone(), reliable))
+            Machine::InviteServer(InviteServer::new(now, timers, message.bytes().clone(), reliable).into())
         } else {
             Machine::NonInviteServer(NonInviteServer::new(now, message.bytes().clone(), reliable))
         };
@@ -298,13 +299,22 @@ impl Layer {
     /// (RFC 6026 §7.1); every other final response is repeated as the machines want it.
     pub fn respond(&mut self, now: Instant, key: ServerKey, status: u16, bytes: Bytes) -> Result<(), RespondError> {
         let slot = self.entries.slot_of(key.0).ok_or(RespondError::Gone)?;
-        let timers = &self.config.timers;
-        match self.entries.get_mut(slot).map(|entry| &mut entry.machine) {
-            Some(Machine::InviteServer(tx)) => tx.respond(now, timers, status, bytes)?,
-            Some(Machine::NonInviteServer(tx)) => tx.respond(now, timers, status, bytes)?,
-            _ => return Err(RespondError::Gone),
-        }
+        self.answer(now, slot, status, bytes)?;
         self.settle(slot);
+        Ok(())
+    }
+
+    fn answer(&mut self, now: Instant, slot: u32, status: u16, bytes: Bytes) -> Result<(), RespondError> {
+        let (key, timers) = (self.entries.key_of(slot), &self.config.timers);
+        let entry = self.entries.get_mut(slot).ok_or(RespondError::Gone)?;
+        let send = match &mut entry.machine {
+            Machine::InviteServer(tx) => tx.respond(now, timers, status, &bytes)?,
+            Machine::NonInviteServer(tx) => tx.respond(now, timers, status, &bytes).map(|()| true)?,
+            Machine::InviteClient(_) | Machine::NonInviteClient(_) => return Err(RespondError::Gone),
+        };
+        if send {
+            self.outbox.push_back(Transmit { dest: entry.dest, bytes, origin: Origin::Server(ServerKey(key)) });
+        }
         Ok(())
     }
 
@@ -331,12 +341,14 @@ impl Layer {
     ) -> Result<ClientKey, Full> {
         let (timers, reliable) = (&self.config.timers, dest.transport().is_reliable());
         let machine = if method == b"INVITE" {
-            Machine::InviteClient(InviteClient::new(now, timers, bytes, reliable))
+            Machine::InviteClient(InviteClient::new(now, timers, bytes.clone(), reliable).into())
         } else {
-            Machine::NonInviteClient(NonInviteClient::new(now, timers, bytes, reliable))
+            Machine::NonInviteClient(NonInviteClient::new(now, timers, bytes.clone(), reliable))
         };
         let name = self.namer.client(branch, method);
-        self.insert(Entry { machine, name, dest, user, silent: false }).map(ClientKey)
+        let key = self.insert(Entry { machine, name, dest, user, silent: false }).map(ClientKey)?;
+        self.outbox.push_back(Transmit { dest, bytes, origin: Origin::Client(key) });
+        Ok(key)
     }
 
     /// Cancels an INVITE: the CANCEL goes out at once, or with the first provisional response (§9.1). The final
@@ -514,23 +526,16 @@ impl Layer {
     }
 
     fn send_trying(&mut self, now: Instant, slot: u32) {
-        let timers = &self.config.timers;
-        let Some(entry) = self.entries.get_mut(slot) else { return };
-        let source = entry.dest.address();
-        let trying =
-            |request: &Bytes| reread(request).map(|request| Reply::new(&request.from_source(source), 100, "").finish());
-        // A refusal is no loss: the transaction user was quicker.
-        let _ = match &mut entry.machine {
-            Machine::InviteServer(tx) => match tx.request().and_then(trying) {
-                Some(bytes) => tx.respond(now, timers, 100, bytes),
-                None => Ok(()),
-            },
-            Machine::NonInviteServer(tx) => match tx.request().and_then(trying) {
-                Some(bytes) => tx.respond(now, timers, 100, bytes),
-                None => Ok(()),
-            },
-            Machine::InviteClient(_) | Machine::NonInviteClient(_) => Ok(()),
+        let Some(entry) = self.entries.get(slot) else { return };
+        let request = match &entry.machine {
+            Machine::InviteServer(tx) => tx.request(),
+            Machine::NonInviteServer(tx) => tx.request(),
+            Machine::InviteClient(_) | Machine::NonInviteClient(_) => None,
         };
+        let Some(request) = request.and_then(reread) else { return };
+        let trying = Reply::new(&request.from_source(entry.dest.address()), 100, "").finish();
+        // A refusal is no loss: the transaction user was quicker.
+        let _ = self.answer(now, slot, 100, trying);
     }
 
     /// Starts the CANCEL's own transaction if one has become due; it goes where the INVITE went.
@@ -543,8 +548,9 @@ impl Layer {
         let bytes = cancel_for(&invite, reason.as_deref());
         let name = self.namer.client(invite.branch(), b"CANCEL");
         let reliable = dest.transport().is_reliable();
-        let machine = Machine::NonInviteClient(NonInviteClient::new(now, timers, bytes, reliable));
-        self.insert_over_limit(Entry { machine, name, dest, user: 0, silent: true });
+        let machine = Machine::NonInviteClient(NonInviteClient::new(now, timers, bytes.clone(), reliable));
+        let key = self.insert_over_limit(Entry { machine, name, dest, user: 0, silent: true });
+        self.outbox.push_back(Transmit { dest, bytes, origin: Origin::Client(ClientKey(key)) });
     }
 
     fn insert(&mut self, entry: Entry) -> Result<u64, Full> {
@@ -573,7 +579,7 @@ impl Layer {
         self.table.find(name.hash(), same).copied()
     }
 
-    /// After each change of a machine: takes what it sends, sets its timer, drops it when it has ended. Whether it
+    /// After each change of a machine: takes what it sends again, sets its timer, drops it when it has ended. Whether it
     /// sent something.
     fn settle(&mut self, slot: u32) -> bool {
         let key = self.entries.key_of(slot);
@@ -583,8 +589,8 @@ impl Layer {
                 (tx.poll_transmit(), tx.poll_timeout(), tx.is_terminated(), Origin::Server(ServerKey(key)))
             }
             Machine::NonInviteServer(tx) => {
-                let timeout = tx.poll_timeout(&self.config.timers);
-                (tx.poll_transmit(), timeout, tx.is_terminated(), Origin::Server(ServerKey(key)))
+                let bytes = tx.poll_transmit();
+                (bytes, tx.poll_timeout(&self.config.timers), tx.is_terminated(), Origin::Server(ServerKey(key)))
             }
             Machine::InviteClient(tx) => {
                 (tx.poll_transmit(), tx.poll_timeout(), tx.is_terminated(), Origin::Client(ClientKey(key)))

@@ -1,9 +1,12 @@
 //! The four transaction machines (RFC 3261 §17, corrected by RFC 6026 and RFC 4320).
 //!
 //! A machine keeps the bytes that it may have to send again and its timers, nothing else. Matching messages to
-//! machines, and the socket and the clock, are the business of [`crate::layer`] and its caller. Each call makes at most
-//! one packet, which [`poll_transmit`](InviteClient::poll_transmit) then gives; a machine whose `is_terminated` is true
-//! can be dropped.
+//! machines, and the socket and the clock, are the business of [`crate::layer`] and its caller. What the owner hands in
+//! to be sent for the first time, a new request or a response, the owner sends itself; each other call makes at most one
+//! packet, which [`poll_transmit`](InviteClient::poll_transmit) then gives. A machine whose `is_terminated` is true can
+//! be dropped.
+//!
+//! Of a response an exact copy is kept: the one that went out came from a larger buffer, which is then free.
 
 mod ack;
 mod invite_client;
@@ -61,10 +64,6 @@ impl Timers {
             interval = (interval * 2).min(self.t2);
         }
         at
-    }
-
-    fn d(&self, reliable: bool) -> Duration {
-        if reliable { Duration::ZERO } else { self.d }
     }
 
     /// I and K.

@@ -311,5 +311,5 @@ fn on_a_reliable_transport_a_finished_transaction_is_gone_at_once() {
 #[test]
 fn an_entry_is_small() {
     let size = size_of::<Entry>();
-    assert!(size <= 264, "{size} bytes");
+    assert!(size <= 152, "{size} bytes");
 }

@@ -26,9 +26,10 @@ enum State {
         request: Bytes,
         gives_up: Option<Instant>,
     },
+    /// Timer D is zero on a reliable transport: over once the ACK is sent.
     Completed {
         ack: Bytes,
-        timer_d: Instant,
+        timer_d: Option<Instant>,
     },
     Accepted {
         timer_m: Instant,
@@ -51,19 +52,20 @@ pub struct InviteClient {
     state: State,
     cancel: Cancel,
     reliable: bool,
-    outbox: Option<Bytes>,
+    /// The INVITE, or the ACK, is to be sent.
+    send: bool,
 }
 
 impl InviteClient {
-    /// Sends `request`, of which the bytes are kept until the final response.
+    /// For `request`, which the owner is to send, and of which the bytes are kept until the final response.
     pub fn new(now: Instant, timers: &Timers, request: Bytes, reliable: bool) -> InviteClient {
         let state = State::Calling {
-            request: request.clone(),
+            request,
             timer_a: (!reliable).then(|| now + timers.t1),
             interval: timers.t1,
             timer_b: now + timers.timeout(),
         };
-        InviteClient { state, cancel: Cancel::No, reliable, outbox: Some(request) }
+        InviteClient { state, cancel: Cancel::No, reliable, send: false }
     }
 
     /// Takes a response; `ack` makes the ACK for a 300-699 from the bytes of the INVITE.
@@ -86,18 +88,12 @@ impl InviteClient {
             }
             State::Calling { request, .. } | State::Proceeding { request, .. } => {
                 let ack = ack(request);
-                self.outbox = Some(ack.clone());
-                self.state = if self.reliable {
-                    State::Terminated
-                } else {
-                    State::Completed { ack, timer_d: now + timers.d(self.reliable) }
-                };
+                self.send = true;
+                self.state = State::Completed { ack, timer_d: (!self.reliable).then(|| now + timers.d) };
                 Verdict::Pass
             }
-            State::Completed { ack, .. } => {
-                if status >= 300 {
-                    self.outbox = Some(ack.clone());
-                }
+            State::Completed { .. } => {
+                self.send |= status >= 300;
                 Verdict::Absorb
             }
             // Each 2xx goes up: copies, and those of other branches of a fork (RFC 6026 §7.2).
@@ -144,16 +140,16 @@ impl InviteClient {
                 self.state = State::Terminated;
                 return Fired::TimedOut;
             }
-            State::Calling { request, timer_a: Some(timer_a), interval, .. } if *timer_a <= now => {
+            State::Calling { timer_a: Some(timer_a), interval, .. } if *timer_a <= now => {
                 *interval *= 2;
                 *timer_a = now + *interval;
-                self.outbox = Some(request.clone());
+                self.send = true;
             }
             State::Proceeding { gives_up: Some(at), .. } if *at <= now => {
                 self.state = State::Terminated;
                 return Fired::TimedOut;
             }
-            State::Completed { timer_d: at, .. } | State::Accepted { timer_m: at } if *at <= now => {
+            State::Completed { timer_d: Some(at), .. } | State::Accepted { timer_m: at } if *at <= now => {
                 self.state = State::Terminated;
             }
             _ => {}
@@ -166,15 +162,27 @@ impl InviteClient {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Calling { timer_a, timer_b, .. } => Some(timer_a.map_or(*timer_b, |a| a.min(*timer_b))),
-            State::Proceeding { gives_up, .. } => *gives_up,
-            State::Completed { timer_d: at, .. } | State::Accepted { timer_m: at } => Some(*at),
+            State::Proceeding { gives_up: at, .. } | State::Completed { timer_d: at, .. } => *at,
+            State::Accepted { timer_m } => Some(*timer_m),
             State::Terminated => None,
         }
     }
 
-    /// The next INVITE or ACK for the wire.
+    /// The next copy of the INVITE, or the next ACK, for the wire.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.outbox.take()
+        if !std::mem::take(&mut self.send) {
+            return None;
+        }
+        match &mut self.state {
+            State::Calling { request, .. } => Some(request.clone()),
+            State::Completed { ack, timer_d: Some(_) } => Some(ack.clone()),
+            State::Completed { ack, timer_d: None } => {
+                let ack = std::mem::take(ack);
+                self.state = State::Terminated;
+                Some(ack)
+            }
+            State::Proceeding { .. } | State::Accepted { .. } | State::Terminated => None,
+        }
     }
 
     pub fn is_terminated(&self) -> bool {
@@ -190,7 +198,7 @@ mod tests {
     fn start(reliable: bool) -> (Instant, Timers, InviteClient) {
         let (now, timers) = (epoch(), Timers::default());
         let mut tx = InviteClient::new(now, &timers, bytes("INVITE"), reliable);
-        assert_eq!(tx.poll_transmit(), Some(bytes("INVITE")));
+        assert_eq!(tx.poll_transmit(), None, "the first is the owner's to send");
         (now, timers, tx)
     }
 

@@ -14,11 +14,13 @@ use super::{Fired, RespondError, Timers};
 /// ```
 #[derive(Debug)]
 enum State {
-    /// `request` is what a 100 is made from, and is dropped with the first response; `latest` is empty before.
-    Proceeding {
+    /// Proceeding without a response: `request` is what a 100 is made from.
+    Trying {
         request: Bytes,
+        due: Instant,
+    },
+    Proceeding {
         latest: Bytes,
-        trying: Option<Instant>,
     },
     /// Timer G is off on a reliable transport.
     Completed {
@@ -50,25 +52,20 @@ pub enum AckFate {
 pub struct InviteServer {
     state: State,
     reliable: bool,
-    outbox: Option<Bytes>,
+    /// A copy of the latest response is to be sent.
+    again: bool,
 }
 
 impl InviteServer {
     /// A transaction for `request`, of which the bytes are kept until the first response.
     pub fn new(now: Instant, timers: &Timers, request: Bytes, reliable: bool) -> InviteServer {
-        let state = State::Proceeding { request, latest: Bytes::new(), trying: Some(now + timers.trying) };
-        InviteServer { state, reliable, outbox: None }
+        InviteServer { state: State::Trying { request, due: now + timers.trying }, reliable, again: false }
     }
 
     /// Takes a copy of the INVITE.
     pub fn handle_request(&mut self) {
-        match &self.state {
-            State::Proceeding { latest, .. } | State::Completed { latest, .. } if !latest.is_empty() => {
-                self.outbox = Some(latest.clone());
-            }
-            // In Accepted it is the transaction user that repeats the 2xx.
-            _ => {}
-        }
+        // In Accepted it is the transaction user that repeats the 2xx.
+        self.again = matches!(self.state, State::Proceeding { .. } | State::Completed { .. });
     }
 
     /// Takes an ACK that matches this transaction.
@@ -83,27 +80,33 @@ impl InviteServer {
                 AckFate::Absorbed
             }
             State::Accepted { .. } => AckFate::Pass,
-            State::Proceeding { .. } | State::Confirmed { .. } | State::Terminated => AckFate::Absorbed,
+            State::Trying { .. } | State::Proceeding { .. } | State::Confirmed { .. } | State::Terminated => {
+                AckFate::Absorbed
+            }
         }
     }
 
-    /// Sends a response on behalf of the transaction user. After a 2xx, more 2xx may follow (copies, other branches of
-    /// a fork).
-    pub fn respond(&mut self, now: Instant, timers: &Timers, status: u16, response: Bytes) -> Result<(), RespondError> {
-        match &mut self.state {
-            State::Proceeding { request, latest, trying } if status < 200 => {
-                // A 100 of ours that comes late must not replace what is newer.
-                if status == 100 && !latest.is_empty() {
-                    return Ok(());
-                }
-                (*request, *latest, *trying) = (Bytes::new(), response.clone(), None);
+    /// Takes a response of the transaction user; whether the owner is to send it. After a 2xx, more 2xx may follow
+    /// (copies, other branches of a fork).
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        timers: &Timers,
+        status: u16,
+        response: &[u8],
+    ) -> Result<bool, RespondError> {
+        match &self.state {
+            // A 100 of ours that comes late must not replace what is newer.
+            State::Proceeding { .. } if status == 100 => return Ok(false),
+            State::Trying { .. } | State::Proceeding { .. } if status < 200 => {
+                self.state = State::Proceeding { latest: Bytes::copy_from_slice(response) };
             }
-            State::Proceeding { .. } if status < 300 => {
+            State::Trying { .. } | State::Proceeding { .. } if status < 300 => {
                 self.state = State::Accepted { timer_l: now + timers.timeout() };
             }
-            State::Proceeding { .. } => {
+            State::Trying { .. } | State::Proceeding { .. } => {
                 self.state = State::Completed {
-                    latest: response.clone(),
+                    latest: Bytes::copy_from_slice(response),
                     timer_g: (!self.reliable).then(|| now + timers.t1),
                     interval: timers.t1,
                     timer_h: now + timers.timeout(),
@@ -115,22 +118,21 @@ impl InviteServer {
             }
             State::Terminated => return Err(RespondError::Gone),
         }
-        self.outbox = Some(response);
-        Ok(())
+        Ok(true)
     }
 
     /// Fires what is due at `now`; an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: Instant, timers: &Timers) -> Fired {
         match &mut self.state {
-            State::Proceeding { trying: Some(at), .. } if *at <= now => return Fired::TryingDue,
+            State::Trying { due, .. } if *due <= now => return Fired::TryingDue,
             State::Completed { timer_h, .. } if *timer_h <= now => {
                 self.state = State::Terminated;
                 return Fired::TimedOut;
             }
-            State::Completed { latest, timer_g: Some(timer_g), interval, .. } if *timer_g <= now => {
+            State::Completed { timer_g: Some(timer_g), interval, .. } if *timer_g <= now => {
                 *interval = (*interval * 2).min(timers.t2);
                 *timer_g = now + *interval;
-                self.outbox = Some(latest.clone());
+                self.again = true;
             }
             State::Confirmed { timer_i: at } | State::Accepted { timer_l: at } if *at <= now => {
                 self.state = State::Terminated;
@@ -143,29 +145,36 @@ impl InviteServer {
     /// When [`InviteServer::handle_timeout`] is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Proceeding { trying, .. } => *trying,
+            State::Trying { due, .. } => Some(*due),
+            State::Proceeding { .. } => None,
             State::Completed { timer_g, timer_h, .. } => Some(timer_g.map_or(*timer_h, |g| g.min(*timer_h))),
             State::Confirmed { timer_i: at } | State::Accepted { timer_l: at } => Some(*at),
             State::Terminated => None,
         }
     }
 
-    /// The next response for the wire.
+    /// The next copy of a response for the wire.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.outbox.take()
+        if !std::mem::take(&mut self.again) {
+            return None;
+        }
+        match &self.state {
+            State::Proceeding { latest } | State::Completed { latest, .. } => Some(latest.clone()),
+            _ => None,
+        }
     }
 
     /// The INVITE, while nothing has been answered.
     pub fn request(&self) -> Option<&Bytes> {
         match &self.state {
-            State::Proceeding { request, .. } if !request.is_empty() => Some(request),
+            State::Trying { request, .. } => Some(request),
             _ => None,
         }
     }
 
     /// Whether a final response is still wanted, so that a CANCEL has something to cancel (RFC 3261 §9.2).
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Proceeding { .. })
+        matches!(self.state, State::Trying { .. } | State::Proceeding { .. })
     }
 
     pub fn is_terminated(&self) -> bool {
@@ -201,10 +210,10 @@ mod tests {
         assert_eq!(tx.handle_timeout(t0 + ms(199), &timers), Fired::Nothing);
         assert_eq!(tx.handle_timeout(t0 + ms(200), &timers), Fired::TryingDue);
         assert_eq!(tx.request(), Some(&bytes("INVITE")));
-        tx.respond(t0 + ms(200), &timers, 100, bytes("100")).unwrap();
-        assert_eq!((tx.poll_transmit(), tx.request(), tx.poll_timeout()), (Some(bytes("100")), None, None));
+        assert_eq!(tx.respond(t0 + ms(200), &timers, 100, b"100"), Ok(true));
+        assert_eq!((tx.poll_transmit(), tx.request(), tx.poll_timeout()), (None, None, None));
         let (t0, timers, mut answered) = start(false);
-        answered.respond(t0, &timers, 180, bytes("180")).unwrap();
+        answered.respond(t0, &timers, 180, b"180").unwrap();
         assert_eq!(answered.poll_timeout(), None);
     }
 
@@ -214,20 +223,18 @@ mod tests {
         tx.handle_request();
         assert_eq!(tx.poll_transmit(), None);
         for (status, sent) in [(100, "100"), (180, "180"), (183, "183")] {
-            tx.respond(t0, &timers, status, bytes(sent)).unwrap();
-            assert_eq!(tx.poll_transmit(), Some(bytes(sent)));
+            assert_eq!(tx.respond(t0, &timers, status, sent.as_bytes()), Ok(true));
+            assert_eq!(tx.poll_transmit(), None);
             tx.handle_request();
             assert_eq!(tx.poll_transmit(), Some(bytes(sent)));
         }
-        tx.respond(t0, &timers, 100, bytes("100")).unwrap();
-        assert_eq!(tx.poll_transmit(), None, "a late 100 is swallowed");
+        assert_eq!(tx.respond(t0, &timers, 100, b"100"), Ok(false), "a late 100 is swallowed");
     }
 
     #[test]
     fn timer_g_repeats_a_300_to_699_and_timer_h_ends_it() {
         let (t0, timers, mut tx) = start(false);
-        tx.respond(t0, &timers, 486, bytes("486")).unwrap();
-        assert_eq!(tx.poll_transmit(), Some(bytes("486")));
+        tx.respond(t0, &timers, 486, b"486").unwrap();
         tx.handle_request();
         assert_eq!(tx.poll_transmit(), Some(bytes("486")));
         let (sent, last) = run(&mut tx, t0);
@@ -238,8 +245,7 @@ mod tests {
     #[test]
     fn timer_g_is_off_and_h_runs_on_a_reliable_transport() {
         let (t0, timers, mut tx) = start(true);
-        tx.respond(t0, &timers, 486, bytes("486")).unwrap();
-        tx.poll_transmit();
+        tx.respond(t0, &timers, 486, b"486").unwrap();
         assert_eq!(tx.poll_timeout(), Some(t0 + ms(32_000)));
         assert_eq!(run(&mut tx, t0), (vec![], Fired::TimedOut));
     }
@@ -247,8 +253,7 @@ mod tests {
     #[test]
     fn an_ack_confirms_and_timer_i_absorbs_its_copies() {
         let (t0, timers, mut tx) = start(false);
-        tx.respond(t0, &timers, 486, bytes("486")).unwrap();
-        tx.poll_transmit();
+        tx.respond(t0, &timers, 486, b"486").unwrap();
         for at in [20, 600] {
             assert_eq!(tx.handle_ack(t0 + ms(at), &timers), AckFate::Absorbed);
         }
@@ -259,7 +264,7 @@ mod tests {
         assert!(tx.is_terminated());
 
         let (t0, timers, mut reliable) = start(true);
-        reliable.respond(t0, &timers, 486, bytes("486")).unwrap();
+        reliable.respond(t0, &timers, 486, b"486").unwrap();
         assert_eq!(reliable.handle_ack(t0, &timers), AckFate::Absorbed);
         assert!(reliable.is_terminated());
     }
@@ -268,19 +273,17 @@ mod tests {
     fn accepted_absorbs_copies_passes_acks_and_sends_more_2xx_until_timer_l() {
         for reliable in [false, true] {
             let (t0, timers, mut tx) = start(reliable);
-            tx.respond(t0, &timers, 200, bytes("200")).unwrap();
-            assert_eq!(tx.poll_transmit(), Some(bytes("200")));
+            assert_eq!(tx.respond(t0, &timers, 200, b"200"), Ok(true));
             tx.handle_request();
             assert_eq!(tx.poll_transmit(), None);
             assert_eq!(tx.handle_ack(t0, &timers), AckFate::Pass);
-            tx.respond(t0 + ms(500), &timers, 200, bytes("200 of another")).unwrap();
-            assert_eq!(tx.poll_transmit(), Some(bytes("200 of another")));
+            assert_eq!(tx.respond(t0 + ms(500), &timers, 200, b"200 of another"), Ok(true));
             for late in [180, 486] {
-                assert_eq!(tx.respond(t0, &timers, late, bytes("late")), Err(RespondError::AlreadyFinal));
+                assert_eq!(tx.respond(t0, &timers, late, b"late"), Err(RespondError::AlreadyFinal));
             }
             assert_eq!(tx.poll_timeout(), Some(t0 + ms(32_000)));
             assert_eq!(run(&mut tx, t0), (vec![], Fired::Nothing));
-            assert_eq!(tx.respond(t0, &timers, 200, bytes("200")), Err(RespondError::Gone));
+            assert_eq!(tx.respond(t0, &timers, 200, b"200"), Err(RespondError::Gone));
         }
     }
 

@@ -1,5 +1,6 @@
 //! Non-INVITE client transaction (RFC 3261 §17.1.2, Figure 6).
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,13 +14,17 @@ use super::{Fired, Timers, Verdict};
 /// ```
 #[derive(Debug)]
 enum State {
-    /// Trying and Proceeding. Timer E is off on a reliable transport, where `request` is then empty.
+    /// Trying and Proceeding. Timers are milliseconds since `began`, which keeps this small. Timer E is off on a reliable
+    /// transport, where `request` is then empty.
     Waiting {
         request: Bytes,
-        timer_e: Option<Instant>,
-        interval: Duration,
-        timer_f: Instant,
+        began: Instant,
+        timer_e: Option<NonZeroU32>,
+        interval: NonZeroU32,
+        timer_f: NonZeroU32,
         proceeding: bool,
+        /// A copy is to be sent.
+        again: bool,
     },
     Completed {
         timer_k: Instant,
@@ -31,22 +36,22 @@ enum State {
 #[derive(Debug)]
 pub struct NonInviteClient {
     state: State,
-    reliable: bool,
-    outbox: Option<Bytes>,
 }
 
 impl NonInviteClient {
-    /// Sends `request`.
+    /// For `request`, which the owner is to send, and of which the bytes are kept while copies may have to be sent.
     pub fn new(now: Instant, timers: &Timers, request: Bytes, reliable: bool) -> NonInviteClient {
-        let kept = if reliable { Bytes::new() } else { request.clone() };
+        let interval = millis(timers.t1);
         let state = State::Waiting {
-            request: kept,
-            timer_e: (!reliable).then(|| now + timers.t1),
-            interval: timers.t1,
-            timer_f: now + timers.timeout(),
+            request: if reliable { Bytes::new() } else { request },
+            began: now,
+            timer_e: (!reliable).then_some(interval),
+            interval,
+            timer_f: millis(timers.timeout()),
             proceeding: false,
+            again: false,
         };
-        NonInviteClient { state, reliable, outbox: Some(request) }
+        NonInviteClient { state }
     }
 
     pub fn handle_response(&mut self, now: Instant, timers: &Timers, status: u16) -> Verdict {
@@ -56,11 +61,10 @@ impl NonInviteClient {
                 *proceeding = true;
                 Verdict::Pass
             }
-            State::Waiting { .. } => {
-                self.state = if self.reliable {
-                    State::Terminated
-                } else {
-                    State::Completed { timer_k: now + timers.linger(self.reliable) }
+            State::Waiting { timer_e, .. } => {
+                self.state = match timer_e {
+                    Some(_) => State::Completed { timer_k: now + timers.t4 },
+                    None => State::Terminated,
                 };
                 Verdict::Pass
             }
@@ -80,14 +84,17 @@ impl NonInviteClient {
     /// Fires what is due at `now`; an early or repeated call does nothing.
     pub fn handle_timeout(&mut self, now: Instant, timers: &Timers) -> Fired {
         match &mut self.state {
-            State::Waiting { timer_f, .. } if *timer_f <= now => {
+            State::Waiting { began, timer_f, .. } if after(*began, *timer_f) <= now => {
                 self.state = State::Terminated;
                 return Fired::TimedOut;
             }
-            State::Waiting { request, timer_e: Some(timer_e), interval, proceeding, .. } if *timer_e <= now => {
-                *interval = if *proceeding { timers.t2 } else { (*interval * 2).min(timers.t2) };
-                *timer_e = now + *interval;
-                self.outbox = Some(request.clone());
+            State::Waiting { began, timer_e: Some(timer_e), interval, proceeding, again, .. }
+                if after(*began, *timer_e) <= now =>
+            {
+                let (doubled, t2) = (interval.saturating_add(interval.get()), millis(timers.t2));
+                *interval = if *proceeding { t2 } else { doubled.min(t2) };
+                *timer_e = interval.saturating_add(millis(now.saturating_duration_since(*began)).get());
+                *again = true;
             }
             State::Completed { timer_k } if *timer_k <= now => self.state = State::Terminated,
             _ => {}
@@ -98,7 +105,9 @@ impl NonInviteClient {
     /// When [`NonInviteClient::handle_timeout`] is next wanted.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting { timer_e, timer_f, .. } => Some(timer_e.map_or(*timer_f, |e| e.min(*timer_f))),
+            State::Waiting { began, timer_e, timer_f, .. } => {
+                Some(after(*began, timer_e.map_or(*timer_f, |e| e.min(*timer_f))))
+            }
             State::Completed { timer_k } => Some(*timer_k),
             State::Terminated => None,
         }
@@ -106,12 +115,28 @@ impl NonInviteClient {
 
     /// The next copy of the request for the wire.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.outbox.take()
+        match &mut self.state {
+            State::Waiting { request, again, .. } if *again => {
+                *again = false;
+                Some(request.clone())
+            }
+            _ => None,
+        }
     }
 
     pub fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
+}
+
+/// At least 1, so that time goes on whatever the settings; the largest is 49 days.
+fn millis(duration: Duration) -> NonZeroU32 {
+    let millis = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+    NonZeroU32::new(millis).unwrap_or(NonZeroU32::MIN)
+}
+
+fn after(began: Instant, millis: NonZeroU32) -> Instant {
+    began + Duration::from_millis(millis.get().into())
 }
 
 #[cfg(test)]
@@ -122,7 +147,7 @@ mod tests {
     fn start(reliable: bool) -> (Instant, Timers, NonInviteClient) {
         let (now, timers) = (epoch(), Timers::default());
         let mut tx = NonInviteClient::new(now, &timers, bytes("OPTIONS"), reliable);
-        assert_eq!(tx.poll_transmit(), Some(bytes("OPTIONS")));
+        assert_eq!(tx.poll_transmit(), None, "the first is the owner's to send");
         (now, timers, tx)
     }
 

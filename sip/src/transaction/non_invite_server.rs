@@ -38,26 +38,24 @@ enum State {
 pub struct NonInviteServer {
     state: State,
     reliable: bool,
-    outbox: Option<Bytes>,
+    /// A copy of the latest response is to be sent.
+    again: bool,
 }
 
 impl NonInviteServer {
     /// A transaction for `request`, of which the bytes are kept until the first response.
     pub fn new(now: Instant, request: Bytes, reliable: bool) -> NonInviteServer {
-        NonInviteServer { state: State::Trying { request, began: now }, reliable, outbox: None }
+        NonInviteServer { state: State::Trying { request, began: now }, reliable, again: false }
     }
 
     /// Takes a copy of the request that opened this transaction.
     pub fn handle_request(&mut self) {
-        match &self.state {
-            State::Proceeding { latest, .. } | State::Completed { latest, .. } => self.outbox = Some(latest.clone()),
-            // Nothing to repeat until the transaction user has answered.
-            State::Trying { .. } | State::Terminated => {}
-        }
+        // Nothing to repeat until the transaction user has answered.
+        self.again = matches!(self.state, State::Proceeding { .. } | State::Completed { .. });
     }
 
-    /// Sends a response on behalf of the transaction user.
-    pub fn respond(&mut self, now: Instant, timers: &Timers, status: u16, response: Bytes) -> Result<(), RespondError> {
+    /// Takes the response of the transaction user, which the owner is to send.
+    pub fn respond(&mut self, now: Instant, timers: &Timers, status: u16, response: &[u8]) -> Result<(), RespondError> {
         let began = match self.state {
             State::Trying { began, .. } | State::Proceeding { began, .. } => began,
             State::Completed { .. } => return Err(RespondError::AlreadyFinal),
@@ -68,15 +66,14 @@ impl NonInviteServer {
             if status != 100 || early {
                 return Err(RespondError::Forbidden);
             }
-            State::Proceeding { latest: response.clone(), began }
+            State::Proceeding { latest: Bytes::copy_from_slice(response), began }
         } else if status == 408 {
             return Err(RespondError::Forbidden);
         } else if self.reliable {
             State::Terminated
         } else {
-            State::Completed { latest: response.clone(), timer_j: now + timers.j(self.reliable) }
+            State::Completed { latest: Bytes::copy_from_slice(response), timer_j: now + timers.j(self.reliable) }
         };
-        self.outbox = Some(response);
         Ok(())
     }
 
@@ -113,9 +110,15 @@ impl NonInviteServer {
         }
     }
 
-    /// The next response for the wire.
+    /// The next copy of a response for the wire.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
-        self.outbox.take()
+        if !std::mem::take(&mut self.again) {
+            return None;
+        }
+        match &self.state {
+            State::Proceeding { latest, .. } | State::Completed { latest, .. } => Some(latest.clone()),
+            State::Trying { .. } | State::Terminated => None,
+        }
     }
 
     /// The request, while nothing has been answered.
@@ -151,7 +154,7 @@ mod tests {
         let (t0, timers, mut tx) = start(false);
         tx.shorten(t0);
         assert!(!tx.is_terminated(), "there is no answer yet");
-        tx.respond(t0, &timers, 200, bytes("200")).unwrap();
+        tx.respond(t0, &timers, 200, b"200").unwrap();
         tx.shorten(t0 + ms(5000));
         tx.shorten(t0 + ms(40_000));
         assert_eq!(tx.poll_timeout(&timers), Some(t0 + ms(5000)));
@@ -164,39 +167,41 @@ mod tests {
         let (t0, timers, mut tx) = start(false);
         tx.handle_request();
         assert_eq!(tx.poll_transmit(), None);
-        tx.respond(t0, &timers, 200, bytes("200")).unwrap();
-        assert_eq!(tx.poll_transmit(), Some(bytes("200")));
-        assert_eq!(tx.poll_transmit(), None);
+        tx.respond(t0, &timers, 200, b"200").unwrap();
+        assert_eq!(tx.poll_transmit(), None, "the first is the owner's to send");
+        for _ in 0..2 {
+            tx.handle_request();
+            assert_eq!(tx.poll_transmit(), Some(bytes("200")));
+            assert_eq!(tx.poll_transmit(), None);
+        }
     }
 
     #[test]
     fn a_late_copy_gets_the_final_response_until_timer_j() {
         let (t0, timers, mut tx) = start(false);
-        tx.respond(t0, &timers, 200, bytes("200")).unwrap();
-        tx.poll_transmit();
+        tx.respond(t0, &timers, 200, b"200").unwrap();
         assert_eq!(tx.handle_timeout(t0 + ms(31_000), &timers), Fired::Nothing);
         tx.handle_request();
         assert_eq!(tx.poll_transmit(), Some(bytes("200")));
         assert_eq!(tx.poll_timeout(&timers), Some(t0 + ms(32_000)));
         tx.handle_timeout(t0 + ms(32_000), &timers);
         assert!(tx.is_terminated());
-        assert_eq!(tx.respond(t0, &timers, 200, bytes("200")), Err(RespondError::Gone));
+        assert_eq!(tx.respond(t0, &timers, 200, b"200"), Err(RespondError::Gone));
     }
 
     #[test]
     fn the_second_final_is_refused() {
         let (t0, timers, mut tx) = start(false);
-        tx.respond(t0, &timers, 404, bytes("404")).unwrap();
-        tx.poll_transmit();
-        assert_eq!(tx.respond(t0, &timers, 200, bytes("200")), Err(RespondError::AlreadyFinal));
-        assert_eq!(tx.poll_transmit(), None);
+        tx.respond(t0, &timers, 404, b"404").unwrap();
+        assert_eq!(tx.respond(t0, &timers, 200, b"200"), Err(RespondError::AlreadyFinal));
+        tx.handle_request();
+        assert_eq!(tx.poll_transmit(), Some(bytes("404")));
     }
 
     #[test]
     fn timer_j_is_zero_on_a_reliable_transport() {
         let (t0, timers, mut tx) = start(true);
-        tx.respond(t0, &timers, 200, bytes("200")).unwrap();
-        assert_eq!(tx.poll_transmit(), Some(bytes("200")));
+        tx.respond(t0, &timers, 200, b"200").unwrap();
         assert!(tx.is_terminated());
     }
 
@@ -211,7 +216,8 @@ mod tests {
             ("408 on UDP", false, 4_000, 408, Err(RespondError::Forbidden)),
         ] {
             let (t0, timers, mut tx) = start(reliable);
-            assert_eq!(tx.respond(t0 + ms(at), &timers, status, bytes("r")), expected, "{name}");
+            assert_eq!(tx.respond(t0 + ms(at), &timers, status, b"r"), expected, "{name}");
+            tx.handle_request();
             assert_eq!(tx.poll_transmit().is_some(), expected.is_ok(), "{name}");
         }
     }
@@ -224,12 +230,12 @@ mod tests {
             assert_eq!(tx.handle_timeout(t0 + ms(3_499), &timers), Fired::Nothing);
             assert_eq!(tx.handle_timeout(t0 + ms(3_500), &timers), Fired::TryingDue);
             assert_eq!(tx.request(), Some(&bytes("MESSAGE")));
-            tx.respond(t0 + ms(3_500), &timers, 100, bytes("100")).unwrap();
-            tx.poll_transmit();
+            tx.respond(t0 + ms(3_500), &timers, 100, b"100").unwrap();
             tx.handle_request();
             assert_eq!(tx.poll_transmit(), Some(bytes("100")));
-            tx.respond(t0 + ms(9_000), &timers, 200, bytes("200")).unwrap();
-            assert_eq!(tx.poll_transmit(), Some(bytes("200")));
+            tx.respond(t0 + ms(9_000), &timers, 200, b"200").unwrap();
+            tx.handle_request();
+            assert_eq!(tx.poll_transmit(), (!reliable).then(|| bytes("200")));
         }
     }
 
