@@ -18,5 +18,5 @@ pub use replaces::Replaces;
 pub use retry_after::RetryAfter;
 pub use session_expires::{Refresher, SessionExpires};
 pub use via::Via;
-pub(crate) use via::split_host_port;
+pub(crate) use via::cut_host;
 pub use warning::Warning;

@@ -91,56 +91,14 @@ impl Message {
     /// An error means that there is not enough order to answer. What is understood but wrong (no Call-ID, a bad
     /// CSeq, a version that is not ours) is kept for [`Message::check`], so that a response can be sent.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Message, ParseError> {
-        let max_head = limits.head.min(MAX_HEAD);
-        let skip = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
         let mut fault = None;
-        let (start, mut at) = parse_start(&bytes, skip, limits, &mut fault)?;
-
-        let mut lines: SmallVec<[Line; 24]> = SmallVec::new();
-        let head_end = loop {
-            let Some(newline) = memchr(b'\n', &bytes[at..]).map(|n| at + n) else {
-                return Err(ParseError::Incomplete);
-            };
-            if newline > max_head {
-                return Err(ParseError::TooLarge { what: "header section", len: newline, max: max_head });
-            }
-            let end = if newline > at && bytes[newline - 1] == b'\r' { newline - 1 } else { newline };
-            if end == at {
-                at = newline + 1;
-                break end;
-            }
-            if matches!(bytes[at], b' ' | b'\t') {
-                let Some(folded) = lines.last_mut() else { return Err(ParseError::HeaderLine(0)) };
-                folded.value = trimmed(&bytes, folded.value.0.into(), end);
-            } else {
-                if lines.len() == limits.headers {
-                    let len = lines.len() + 1;
-                    return Err(ParseError::TooLarge { what: "header count", len, max: limits.headers });
-                }
-                match header_line(&bytes, at, end) {
-                    Some(line) => lines.push(line),
-                    None => {
-                        fault.get_or_insert(ParseError::HeaderLine(lines.len()));
-                    }
-                }
-            }
-            at = newline + 1;
-        };
-
-        let mut message = Message {
-            start,
-            lines,
-            head_end: head_end as u16,
-            body: (at as u32, bytes.len() as u32),
-            essentials: Essentials::default(),
-            fault,
-            source: None,
-            bytes,
-        };
-        message.note_body(limits);
-        if let Err(error) = message.note_essentials() {
-            message.fault.get_or_insert(error);
-        }
+        let (start, at) = parse_start(&bytes, limits, &mut fault)?;
+        let mut lines = SmallVec::new();
+        let (head_end, body) = parse_lines(&bytes, at, limits, &mut lines, &mut fault)?;
+        let body = (body as u32, bytes.len() as u32);
+        let essentials = Essentials::default();
+        let mut message = Message { start, lines, head_end, body, essentials, fault, source: None, bytes };
+        message.note_essentials(limits);
         Ok(message)
     }
 
@@ -385,125 +343,144 @@ impl Message {
         &self.bytes[part.0.into()..part.1.into()]
     }
 
-    fn note_body(&mut self, limits: &Limits) {
-        let have = (self.body.1 - self.body.0) as usize;
-        let mut says = None;
-        let mut fault = None;
-        for value in self.headers(HeaderName::ContentLength) {
-            match decimal(value) {
-                Some(n) if says.is_none_or(|s| s == n) => says = Some(n),
-                Some(_) => fault = Some(ParseError::Repeated(HeaderName::ContentLength)),
-                None => fault = Some(malformed(HeaderName::ContentLength, "a number")),
-            }
-        }
-        if let Some(says) = says {
-            let says = usize::try_from(says).unwrap_or(usize::MAX);
-            if says > have {
-                fault.get_or_insert(ParseError::ShortBody { have, says });
-            } else {
-                self.body.1 = self.body.0 + says as u32;
-            }
-        }
-        let len = self.body.1 as usize;
-        if len > limits.message {
-            fault.get_or_insert(ParseError::TooLarge { what: "message", len, max: limits.message });
-        }
-        if let Some(fault) = fault {
-            self.fault.get_or_insert(fault);
-        }
-    }
-
-    fn note_essentials(&mut self) -> Result<(), ParseError> {
+    /// Cuts the body and reads the headers that every layer asks for; what is wrong with them is kept as the fault.
+    fn note_essentials(&mut self, limits: &Limits) {
+        let bytes: &[u8] = &self.bytes;
         let mut found = Essentials::default();
+        let mut length = None;
         let mut seen = [false; 5];
-        let mut result = Ok(());
-        let mut fail = |error| {
-            if result.is_ok() {
-                result = Err(error);
-            }
-        };
+        // Of several faults, the first in the body's length is told, else the first in the headers.
+        let (mut body_fault, mut head_fault) = (None, None);
         for line in &self.lines {
-            let value = self.part(line.value);
-            let at = |part: &[u8]| self.span_of(part).map(|s| (s.0 as u16, s.1 as u16)).unwrap_or_default();
             let which = match line.name {
                 HeaderName::Via => 0,
                 HeaderName::From => 1,
                 HeaderName::To => 2,
                 HeaderName::CallId => 3,
                 HeaderName::CSeq => 4,
+                HeaderName::ContentLength => {
+                    match decimal(part(bytes, line.value)) {
+                        Some(n) if length.is_none_or(|l| l == n) => length = Some(n),
+                        Some(_) => body_fault = Some(ParseError::Repeated(line.name)),
+                        None => body_fault = Some(malformed(line.name, "a number")),
+                    }
+                    continue;
+                }
                 _ => continue,
             };
             if std::mem::replace(&mut seen[which], true) {
-                if which != 0 {
-                    fail(ParseError::Repeated(line.name));
+                if line.name != HeaderName::Via {
+                    head_fault.get_or_insert(ParseError::Repeated(line.name));
                 }
                 continue;
             }
-            match which {
-                0 => {
-                    let first = text::list(value).next().unwrap_or(b"");
-                    found.via = at(first);
-                    match Via::parse(first) {
-                        Ok(via) => {
-                            found.transport = at(via.transport_text);
-                            (found.host, found.port, found.sent_by) = (at(via.host), via.port, at(via.sent_by));
-                            found.via_params = at(via.params);
-                            found.branch = via.branch().map(at).unwrap_or_default();
-                            // The bare cookie names no transaction (RFC 4475 §3.2.1).
-                            if via.branch().is_some_and(|b| b.eq_ignore_ascii_case(b"z9hG4bK")) {
-                                fail(malformed(HeaderName::Via, "a branch behind the magic cookie"));
-                            }
-                            found.sent_by = at(via.sent_by);
-                        }
-                        Err(error) => fail(error),
-                    }
-                }
-                1 | 2 => {
-                    let address = match NameAddr::parse(value) {
-                        Ok(address) if !address.uri.is_empty() && address.param("tag") != Some(b"") => Address {
-                            display: at(address.display),
-                            uri: at(address.uri),
-                            params: at(address.params),
-                            tag: address.param("tag").map(at).unwrap_or_default(),
-                            bracketed: address.bracketed,
-                        },
-                        _ => {
-                            fail(malformed(line.name, "an address"));
-                            Address::default()
-                        }
-                    };
-                    *if which == 1 { &mut found.from } else { &mut found.to } = address;
-                }
-                3 => {
-                    found.call_id = line.value;
-                    if value.is_empty() || memchr::memchr2(b' ', b'\t', value).is_some() {
-                        fail(malformed(HeaderName::CallId, "one word"));
-                    }
-                }
-                _ => {
-                    let split = value.iter().position(|b| text::is_lws(*b)).unwrap_or(value.len());
-                    let method = trim(&value[split..]);
-                    found.cseq_method = at(method);
-                    match decimal(&value[..split]) {
-                        Some(n) if n < 1 << 31 && is_token_str(method) => found.cseq = n as u32,
-                        _ => fail(malformed(HeaderName::CSeq, "a number below 2^31 and a method")),
-                    }
-                }
+            let result = match line.name {
+                HeaderName::Via => found.note_via(bytes, line.value),
+                HeaderName::From => Address::note(&mut found.from, bytes, line),
+                HeaderName::To => Address::note(&mut found.to, bytes, line),
+                HeaderName::CallId => found.note_call_id(bytes, line.value),
+                _ => found.note_cseq(bytes, line.value),
+            };
+            if let Err(error) = result {
+                head_fault.get_or_insert(error);
             }
         }
-        for (which, name) in
-            [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq].iter().enumerate()
-        {
-            if !seen[which] {
-                fail(ParseError::MissingHeader(*name));
-            }
+        if seen != [true; 5] {
+            let names = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+            let missing = names.into_iter().zip(seen).find(|(_, seen)| !seen);
+            head_fault = head_fault.or(missing.map(|(name, _)| ParseError::MissingHeader(name)));
         }
         self.essentials = found;
-        if self.is_request() && result.is_ok() && self.method_text() != self.cseq_method() {
-            result = Err(malformed(HeaderName::CSeq, "the method of the request"));
+
+        let have = (self.body.1 - self.body.0) as usize;
+        if let Some(says) = length {
+            let says = usize::try_from(says).unwrap_or(usize::MAX);
+            if says > have {
+                body_fault.get_or_insert(ParseError::ShortBody { have, says });
+            } else {
+                self.body.1 = self.body.0 + says as u32;
+            }
         }
-        result
+        let len = self.body.1 as usize;
+        if len > limits.message {
+            body_fault.get_or_insert(ParseError::TooLarge { what: "message", len, max: limits.message });
+        }
+        if head_fault.is_none() && self.is_request() && self.method_text() != self.cseq_method() {
+            head_fault = Some(malformed(HeaderName::CSeq, "the method of the request"));
+        }
+        if self.fault.is_none() {
+            self.fault = body_fault.or(head_fault);
+        }
     }
+}
+
+impl Essentials {
+    fn note_via(&mut self, bytes: &[u8], value: Short) -> Result<(), ParseError> {
+        let at = |part: &[u8]| short(bytes, part);
+        let first = text::list(part(bytes, value)).next().unwrap_or(b"");
+        self.via = at(first);
+        let via = Via::parse(first)?;
+        self.transport = at(via.transport_text);
+        (self.host, self.port, self.sent_by) = (at(via.host), via.port, at(via.sent_by));
+        self.via_params = at(via.params);
+        self.branch = at(via.branch);
+        // The bare cookie names no transaction (RFC 4475 §3.2.1).
+        match via.branch.eq_ignore_ascii_case(b"z9hG4bK") {
+            true => Err(malformed(HeaderName::Via, "a branch behind the magic cookie")),
+            false => Ok(()),
+        }
+    }
+
+    fn note_call_id(&mut self, bytes: &[u8], value: Short) -> Result<(), ParseError> {
+        self.call_id = value;
+        let value = part(bytes, value);
+        match value.is_empty() || text::find_near(value, [b' ', b'\t']).is_some() {
+            true => Err(malformed(HeaderName::CallId, "one word")),
+            false => Ok(()),
+        }
+    }
+
+    fn note_cseq(&mut self, bytes: &[u8], value: Short) -> Result<(), ParseError> {
+        let value = part(bytes, value);
+        let split = value.iter().position(|b| text::is_lws(*b)).unwrap_or(value.len());
+        let method = trim(&value[split..]);
+        self.cseq_method = short(bytes, method);
+        match decimal(&value[..split]) {
+            Some(n) if n < 1 << 31 && is_token_str(method) => self.cseq = n as u32,
+            _ => return Err(malformed(HeaderName::CSeq, "a number below 2^31 and a method")),
+        }
+        Ok(())
+    }
+}
+
+impl Address {
+    fn note(&mut self, bytes: &[u8], line: &Line) -> Result<(), ParseError> {
+        let at = |part: &[u8]| short(bytes, part);
+        let wrong = malformed(line.name, "an address");
+        let Ok(address) = NameAddr::parse(part(bytes, line.value)) else { return Err(wrong) };
+        let tag = address.param("tag");
+        if address.uri.is_empty() || tag == Some(b"") {
+            return Err(wrong);
+        }
+        *self = Address {
+            display: at(address.display),
+            uri: at(address.uri),
+            params: at(address.params),
+            tag: tag.map(at).unwrap_or_default(),
+            bracketed: address.bracketed,
+        };
+        Ok(())
+    }
+}
+
+fn part(bytes: &[u8], part: Short) -> &[u8] {
+    &bytes[part.0.into()..part.1.into()]
+}
+
+/// Where `part`, a slice of the header section, lies in `bytes`; nothing for a slice of something else.
+fn short(bytes: &[u8], part: &[u8]) -> Short {
+    let from = (part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
+    if from < bytes.len() { (from as u16, (from + part.len()) as u16) } else { (0, 0) }
 }
 
 fn malformed(header: HeaderName, expected: &'static str) -> ParseError {
@@ -514,17 +491,50 @@ fn wide(part: Short) -> Span {
     (part.0.into(), part.1.into())
 }
 
-/// A part of the header section without surrounding white space.
-fn trimmed(bytes: &[u8], from: usize, to: usize) -> Short {
-    let value = &bytes[from..to];
-    let lead = value.iter().take_while(|b| text::is_lws(**b)).count();
-    let value = trim(&value[lead..]);
-    ((from + lead) as u16, (from + lead + value.len()) as u16)
+/// Reads the header lines from `at` on: where the empty line begins, and where the body does.
+fn parse_lines(
+    bytes: &[u8],
+    mut at: usize,
+    limits: &Limits,
+    lines: &mut SmallVec<[Line; 24]>,
+    fault: &mut Option<ParseError>,
+) -> Result<(u16, usize), ParseError> {
+    let max = limits.head.min(MAX_HEAD);
+    loop {
+        let rest = &bytes[at..];
+        let len = memchr(b'\n', rest).ok_or(ParseError::Incomplete)?;
+        let newline = at + len;
+        if newline > max {
+            return Err(ParseError::TooLarge { what: "header section", len: newline, max });
+        }
+        let line = match &rest[..len] {
+            [line @ .., b'\r'] => line,
+            line => line,
+        };
+        match line {
+            [] => return Ok((at as u16, newline + 1)),
+            [b' ' | b'\t', ..] => {
+                let Some(folded) = lines.last_mut() else { return Err(ParseError::HeaderLine(0)) };
+                folded.value = short(bytes, trim(&bytes[folded.value.0.into()..at + line.len()]));
+            }
+            _ if lines.len() == limits.headers => {
+                let len = lines.len() + 1;
+                return Err(ParseError::TooLarge { what: "header count", len, max: limits.headers });
+            }
+            _ => match header_line(bytes, line, at) {
+                Some(line) => lines.push(line),
+                None => {
+                    fault.get_or_insert(ParseError::HeaderLine(lines.len()));
+                }
+            },
+        }
+        at = newline + 1;
+    }
 }
 
-fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
-    let line = &bytes[at..end];
-    let colon = text::find_near(line, b':')?;
+/// Reads the header line that begins at `at` of the message.
+fn header_line(bytes: &[u8], line: &[u8], at: usize) -> Option<Line> {
+    let colon = text::find_near(line, [b':'])?;
     let name = match &line[..colon] {
         // White space before the colon is allowed by the grammar (RFC 3261 §7.3.1).
         [.., b' ' | b'\t'] => trim(&line[..colon]),
@@ -535,15 +545,13 @@ fn header_line(bytes: &[u8], at: usize, end: usize) -> Option<Line> {
         return None;
     }
     let name_len = u8::try_from(name.len()).ok()?;
-    Some(Line { name: known, name_len, start: at as u16, value: trimmed(bytes, at + colon + 1, end) })
+    let value = &line[colon + 1..];
+    let value = trim(value.strip_prefix(b" ").unwrap_or(value));
+    Some(Line { name: known, name_len, start: at as u16, value: short(bytes, value) })
 }
 
-fn parse_start(
-    bytes: &[u8],
-    at: usize,
-    limits: &Limits,
-    fault: &mut Option<ParseError>,
-) -> Result<(Start, usize), ParseError> {
+fn parse_start(bytes: &[u8], limits: &Limits, fault: &mut Option<ParseError>) -> Result<(Start, usize), ParseError> {
+    let at = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     if bytes.len() >= u32::MAX as usize {
         return Err(ParseError::TooLarge { what: "message", len: bytes.len(), max: limits.message });
     }

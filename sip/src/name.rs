@@ -192,7 +192,8 @@ const SLOTS: usize = 512;
 
 /// The factors, found by trying, give each name a slot of its own.
 const fn slot(name: &[u8]) -> usize {
-    let (first, middle, last) = (name[0] | 0x20, name[name.len() / 2] | 0x20, name[name.len() - 1] | 0x20);
+    let [first, .., last] = name else { return 0 };
+    let (first, middle, last) = (*first | 0x20, name[name.len() / 2] | 0x20, *last | 0x20);
     (name.len() * 197 + first as usize * 280 + middle as usize * 367 + last as usize * 356) % SLOTS
 }
 
@@ -212,20 +213,36 @@ const TABLE: [u8; SLOTS] = {
     table
 };
 
-/// `a == b` for short texts, without a call.
+/// `a == b` for short texts, without a call: by their first and their last bytes, which may be the same.
+#[inline]
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+    fn ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        a.first_chunk::<N>() == b.first_chunk::<N>() && a.last_chunk::<N>() == b.last_chunk::<N>()
     }
-    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(a0), Some(a1), Some(b0), Some(b1)) => a0 == b0 && a1 == b1 && (a.len() <= 16 || a == b),
-        _ => a.iter().zip(b).all(|(a, b)| a == b),
-    }
+    a.len() == b.len()
+        && match a.len() {
+            8..=16 => ends::<8>(a, b),
+            4..8 => ends::<4>(a, b),
+            2..4 => ends::<2>(a, b),
+            _ => a == b,
+        }
 }
 
 impl HeaderName {
     /// Reads a full or compact name, in any case.
+    #[inline]
     pub fn of(token: &[u8]) -> HeaderName {
+        // Nearly all are spelt as the documents do.
+        if let [_, _, ..] = token
+            && let Some((name, text)) = NAMES.get((TABLE[slot(token)] as usize).wrapping_sub(1))
+            && equal(text.as_bytes(), token)
+        {
+            return *name;
+        }
+        HeaderName::of_any_case(token)
+    }
+
+    fn of_any_case(token: &[u8]) -> HeaderName {
         match token {
             [] => HeaderName::Other,
             [letter] => match letter.to_ascii_lowercase() {
@@ -234,19 +251,14 @@ impl HeaderName {
             },
             [_, _, ..] => {
                 let mut at = slot(token);
-                loop {
-                    match TABLE[at] {
-                        0 => return HeaderName::Other,
-                        i => {
-                            let (name, text) = NAMES[i as usize - 1];
-                            // Nearly all are spelt as the documents do.
-                            if equal(text.as_bytes(), token) || text.as_bytes().eq_ignore_ascii_case(token) {
-                                return name;
-                            }
-                        }
+                while TABLE[at] != 0 {
+                    let (name, text) = NAMES[TABLE[at] as usize - 1];
+                    if text.as_bytes().eq_ignore_ascii_case(token) {
+                        return name;
                     }
                     at = (at + 1) % SLOTS;
                 }
+                HeaderName::Other
             }
         }
     }

@@ -6,9 +6,9 @@ const LWS: u8 = 2;
 const HOST: u8 = 4;
 /// What may not stand in a URI: blanks, controls, what is not ASCII, quotes and angle brackets.
 const NOT_URI: u8 = 8;
-/// What a URI is cut at, and `%`.
+/// What parts of a sip URI are cut at, and `%`.
 const URI_MARK: u8 = 16;
-/// What a parameter is cut at.
+/// What ends the name of a parameter, or makes it an odd one.
 const PARAM_MARK: u8 = 32;
 
 const CLASS: [u8; 256] = {
@@ -29,7 +29,7 @@ const CLASS: [u8; 256] = {
         (LWS, b" \t\r\n"),
         (HOST, b"-._"),
         (NOT_URI, b"<>\""),
-        (URI_MARK, b"@;?%"),
+        (URI_MARK, b"@:;?%"),
         (PARAM_MARK, b";&=\"<"),
     ];
     let mut c = 0;
@@ -60,19 +60,30 @@ pub(crate) fn is_host(b: u8) -> bool {
     CLASS[b as usize] & HOST != 0
 }
 
-/// `Some(false)` for what may not stand in a URI, `Some(true)` for `@ ; ? %`, `None` for the rest.
-pub(crate) fn uri_mark(b: u8) -> Option<bool> {
-    match CLASS[b as usize] & (NOT_URI | URI_MARK) {
-        0 => None,
-        class => Some(class == URI_MARK),
-    }
+/// What may not stand in a URI.
+pub(crate) fn is_not_uri(b: u8) -> bool {
+    CLASS[b as usize] & NOT_URI != 0
+}
+
+/// What may not stand in a URI, and `@ : ; ? %`.
+pub(crate) fn is_uri_mark(b: u8) -> bool {
+    CLASS[b as usize] & (NOT_URI | URI_MARK) != 0
 }
 
 pub(crate) fn is_token_str(s: &[u8]) -> bool {
     !s.is_empty() && s.iter().all(|b| is_token(*b))
 }
 
-pub(crate) fn trim(mut s: &[u8]) -> &[u8] {
+#[inline]
+pub(crate) fn trim(s: &[u8]) -> &[u8] {
+    match s {
+        [] => s,
+        [first, .., last] if !is_lws(*first) && !is_lws(*last) => s,
+        _ => trim_blanks(s),
+    }
+}
+
+fn trim_blanks(mut s: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = s
         && is_lws(*first)
     {
@@ -94,32 +105,43 @@ pub(crate) fn decimal(s: &[u8]) -> Option<u64> {
     s.iter().try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
 }
 
-/// `memchr` for what is expected within some dozen bytes: no call, eight bytes at a time.
+/// Position of the first byte that is one of `wanted`: `memchr` for what is expected within some dozen bytes, without
+/// a call, eight bytes at a time.
 #[inline]
-pub(crate) fn find_near(s: &[u8], wanted: u8) -> Option<usize> {
+pub(crate) fn find_near<const N: usize>(s: &[u8], wanted: [u8; N]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
-    let pattern = ONES * u64::from(wanted);
+    let find_in = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        // The lowest byte that is zero in the difference gets its high bit set; those above it may, too.
+        let found = wanted.iter().fold(0, |found, b| {
+            let difference = word ^ (ONES * u64::from(*b));
+            found | (difference.wrapping_sub(ONES) & !difference)
+        });
+        let found = found & (ONES << 7);
+        (found != 0).then(|| found.trailing_zeros() as usize / 8)
+    };
     let (words, rest) = s.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
-        // The lowest byte that is zero in the difference gets its high bit set; those above it may, too.
-        let difference = u64::from_le_bytes(*word) ^ pattern;
-        let found = difference.wrapping_sub(ONES) & !difference & (ONES << 7);
-        if found != 0 {
-            return Some(i * 8 + found.trailing_zeros() as usize / 8);
+        if let Some(at) = find_in(word) {
+            return Some(i * 8 + at);
         }
     }
-    rest.iter().position(|b| *b == wanted).map(|at| s.len() - rest.len() + at)
+    match s.last_chunk::<8>() {
+        // What this word has of the one before is known not to be wanted.
+        Some(word) => find_in(word).map(|at| s.len() - 8 + at),
+        None => rest.iter().position(|b| wanted.contains(b)),
+    }
 }
 
 /// Position of the first `wanted` byte that is outside quoted strings and angle brackets.
 pub(crate) fn find_outside(s: &[u8], wanted: u8) -> Option<usize> {
     let mut at = 0;
     loop {
-        let hit = at + memchr::memchr3(wanted, b'"', b'<', &s[at..])?;
+        let hit = at + find_near(&s[at..], [wanted, b'"', b'<'])?;
         at = match s[hit] {
             b if b == wanted => return Some(hit),
             b'"' => quoted_end(s, hit)?,
-            _ => hit + memchr::memchr(b'>', &s[hit..])? + 1,
+            _ => hit + find_near(&s[hit..], [b'>'])? + 1,
         };
     }
 }
@@ -172,21 +194,17 @@ pub fn params(s: &[u8], separator: u8) -> impl Iterator<Item = (&[u8], Option<&[
 
 /// The first parameter of `s`, and what follows its separator.
 pub(crate) fn cut_param(s: &[u8], separator: u8) -> (&[u8], Option<&[u8]>, Option<&[u8]>) {
-    let (mut equals, mut at) = (None, 0);
-    let end = loop {
-        let Some(b) = s.get(at) else { break s.len() };
-        at = match *b {
-            b if CLASS[b as usize] & PARAM_MARK == 0 => at + 1,
-            b if b == separator => break at,
-            b'=' => {
-                equals.get_or_insert(at);
-                at + 1
-            }
-            b'"' => quoted_end(s, at).unwrap_or(s.len()),
-            b'<' => memchr::memchr(b'>', &s[at..]).map_or(s.len(), |n| at + n + 1),
-            _ => at + 1,
-        };
+    let mark = s.iter().position(|b| CLASS[*b as usize] & PARAM_MARK != 0).unwrap_or(s.len());
+    let (equals, end) = match s.get(mark) {
+        Some(b'=') => (Some(mark), find_outside(&s[mark + 1..], separator).map(|n| mark + 1 + n)),
+        Some(b) if *b == separator => (None, Some(mark)),
+        None => (None, None),
+        _ => {
+            let end = find_outside(s, separator);
+            (find_outside(&s[..end.unwrap_or(s.len())], b'='), end)
+        }
     };
+    let end = end.unwrap_or(s.len());
     let tail = s.get(end + 1..);
     match equals {
         Some(equals) => (trim(&s[..equals]), Some(trim(&s[equals + 1..end])), tail),
@@ -198,7 +216,7 @@ pub(crate) fn cut_param(s: &[u8], separator: u8) -> (&[u8], Option<&[u8]>, Optio
 /// brackets outside of them.
 pub(crate) fn can_be_extended(params: &[u8]) -> bool {
     let mut at = 0;
-    while let Some(hit) = memchr::memchr2(b'"', b'<', &params[at..]) {
+    while let Some(hit) = find_near(&params[at..], [b'"', b'<']) {
         match quoted_end(params, at + hit) {
             Some(end) if params[at + hit] == b'"' => at = end,
             _ => return false,
@@ -209,7 +227,15 @@ pub(crate) fn can_be_extended(params: &[u8]) -> bool {
 
 /// The value of parameter `name` (any case): `None` where absent, empty for a flag.
 pub fn param<'a>(s: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    params(s, b';').find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, v)| v.unwrap_or(b""))
+    let mut left = Some(s.strip_prefix(b";").unwrap_or(s));
+    while let Some(s) = left {
+        let (found, value, tail) = cut_param(s, b';');
+        if found.eq_ignore_ascii_case(name.as_bytes()) {
+            return Some(value.unwrap_or(b""));
+        }
+        left = tail;
+    }
+    None
 }
 
 /// A quoted string without its quotes and escapes, or the value as it is.
@@ -263,10 +289,15 @@ mod tests {
     #[test]
     fn a_near_byte_is_found() {
         let s = b"0123456789abcdefghi\xff\x80";
-        for (at, b) in s.iter().enumerate() {
-            assert_eq!(find_near(s, *b), Some(at));
+        for from in 0..s.len() {
+            for (at, b) in s[from..].iter().enumerate() {
+                assert_eq!(find_near(&s[from..], [*b]), Some(at));
+                assert_eq!(find_near(&s[from..], [b'x', *b, 0x80]), Some(at));
+            }
+            assert_eq!(find_near(&s[from..], [b'x', 0]), None);
         }
-        assert_eq!((find_near(s, b'x'), find_near(b"", b'x'), find_near(b"\x01\x00", 0)), (None, None, Some(1)));
+        assert_eq!((find_near(b"", [b'x']), find_near(b"\x01\x00", [0])), (None, Some(1)));
+        assert_eq!(find_near(b"\x01\x00abcdefgh", [0, 2]), Some(1));
     }
 
     #[test]

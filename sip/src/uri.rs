@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::ParseError;
-use crate::header::split_host_port;
-use crate::text::{self, is_token_str};
+use crate::header::cut_host;
+use crate::text::{self, decimal, find_near, is_token_str};
 use crate::transport::Transport;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,24 +38,13 @@ pub struct Uri<'a> {
     pub headers: &'a str,
 }
 
+const URI_CHARACTERS: &str = "ASCII characters without blanks, quotes and angle brackets";
+
 impl<'a> Uri<'a> {
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, ParseError> {
         let wrong = ParseError::Uri;
-        let colon = text::find_near(uri, b':').ok_or(wrong("a scheme"))?;
-        // The user part may hold `;` and `?` (§25.1); the last `@` ends it, as one in the headers is escaped.
-        let (mut at, mut tail, mut escaped) = (None, None, false);
-        for (i, b) in uri.iter().enumerate() {
-            match text::uri_mark(*b) {
-                None => {}
-                Some(false) => return Err(wrong("ASCII characters without blanks, quotes and angle brackets")),
-                Some(true) => match b {
-                    b'@' => (at, tail) = (Some(i), None),
-                    b'%' => escaped = true,
-                    _ => tail = tail.or(Some(i)),
-                },
-            }
-        }
-        let text = std::str::from_utf8(uri).map_err(|_| wrong("ASCII characters"))?;
+        let colon = find_near(uri, [b':']).ok_or(wrong("a scheme"))?;
+        let text = std::str::from_utf8(uri).map_err(|_| wrong(URI_CHARACTERS))?;
         let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
         let is = |name: &str| scheme.eq_ignore_ascii_case(name);
         let scheme = match () {
@@ -69,46 +58,60 @@ impl<'a> Uri<'a> {
             () => return Err(wrong("a scheme")),
         };
         let bare = Uri { text, scheme, user: "", password: None, host: "", port: None, params: "", headers: "" };
-        match scheme {
-            Scheme::Sip | Scheme::Sips => {}
-            Scheme::Tel => {
-                let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-                let digits = number.strip_prefix('+').unwrap_or(number);
-                let fine = digits.bytes().all(|b| b.is_ascii_hexdigit() || b"-.()*#".contains(&b));
-                if digits.is_empty() || !fine {
-                    return Err(wrong("a telephone number"));
-                }
-                return Ok(Uri { user: number, params, ..bare });
-            }
-            Scheme::Urn | Scheme::Other => return Ok(bare),
+        if matches!(scheme, Scheme::Sip | Scheme::Sips) {
+            return bare.with_sip_parts(rest);
         }
+        if uri.iter().any(|b| text::is_not_uri(*b)) {
+            return Err(wrong(URI_CHARACTERS));
+        }
+        if scheme != Scheme::Tel {
+            return Ok(bare);
+        }
+        let (number, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        let fine = digits.bytes().all(|b| b.is_ascii_hexdigit() || b"-.()*#".contains(&b));
+        if digits.is_empty() || !fine {
+            return Err(wrong("a telephone number"));
+        }
+        Ok(Uri { user: number, params, ..bare })
+    }
 
-        if escaped && !escapes_are_whole(text) {
-            return Err(wrong("two hexadecimal digits after %"));
-        }
-        let (user, password) = match at {
-            None => ("", None),
+    /// Reads what follows `sip:`. Each byte is looked at by the part that it belongs to.
+    fn with_sip_parts(self, rest: &'a str) -> Result<Uri<'a>, ParseError> {
+        let wrong = ParseError::Uri;
+        // The user part may hold `;` and `?` (§25.1), so `@` comes first; in the other parts it is escaped.
+        let (user, password, rest) = match find_near(rest.as_bytes(), [b'@']) {
+            None => ("", None, rest),
             Some(at) => {
-                let info = text.get(colon + 1..at).ok_or(wrong("a user part"))?;
-                let (user, password) = match text::find_near(info.as_bytes(), b':') {
+                let (info, rest) = (&rest[..at], &rest[at + 1..]);
+                let (user, password) = match check_part(info.as_bytes(), b':')? {
                     Some(end) => (&info[..end], Some(&info[end + 1..])),
                     None => (info, None),
                 };
-                if user.is_empty() || info.contains('@') {
+                if user.is_empty() {
                     return Err(wrong("a user part"));
                 }
-                (user, password)
+                (user, password, rest)
             }
         };
-        let host_at = at.map_or(colon, |at| at) + 1;
-        let host_end = tail.unwrap_or(text.len());
-        let (host, port) = split_host_port(&uri[host_at..host_end]).ok_or(wrong("a host"))?;
-        let host = &text[host_at..host_at + host.len()];
-        let (params, headers) = match text::find_near(&uri[host_end..], b'?') {
-            Some(mark) => (&text[host_end..host_end + mark], &text[host_end + mark + 1..]),
-            None => (&text[host_end..], ""),
+        let (host, tail) = cut_host(rest.as_bytes()).ok_or(wrong("a host"))?;
+        let (port, tail) = match tail {
+            [b':', tail @ ..] => {
+                let (digits, tail) = tail.split_at(tail.iter().take_while(|b| b.is_ascii_digit()).count());
+                let port = decimal(digits).and_then(|port| u16::try_from(port).ok());
+                (Some(port.ok_or(wrong("a port"))?), tail)
+            }
+            _ => (None, tail),
         };
-        Ok(Uri { user, password, host, port, params, headers, ..bare })
+        if !matches!(tail, [] | [b';' | b'?', ..]) {
+            return Err(wrong("a host"));
+        }
+        let (host, end) = (&rest[..host.len()], rest.len() - tail.len());
+        let (params, headers) = match check_part(tail, b'?')? {
+            Some(mark) => (&rest[end..end + mark], &rest[end + mark + 1..]),
+            None => (&rest[end..], ""),
+        };
+        Ok(Uri { user, password, host, port, params, headers, ..self })
     }
 
     /// A URI parameter: `None` where absent, empty for a flag.
@@ -306,10 +309,23 @@ fn is_scheme(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')
 }
 
-fn escapes_are_whole(s: &str) -> bool {
-    s.bytes().enumerate().all(|(i, b)| {
-        b != b'%' || s.as_bytes().get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-    })
+/// Refuses what may not stand in a part of a sip URI, and finds the first `mark` (one of `: ; ?`).
+fn check_part(part: &[u8], mark: u8) -> Result<Option<usize>, ParseError> {
+    let mut found = None;
+    for (i, b) in part.iter().enumerate() {
+        if !text::is_uri_mark(*b) {
+            continue;
+        }
+        match *b {
+            b if b == mark => found = found.or(Some(i)),
+            b':' | b';' | b'?' => {}
+            b'%' if part.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {}
+            b'%' => return Err(ParseError::Uri("two hexadecimal digits after %")),
+            b'@' => return Err(ParseError::Uri("a user part")),
+            _ => return Err(ParseError::Uri(URI_CHARACTERS)),
+        }
+    }
+    Ok(found)
 }
 
 fn params_equal(a: &Uri<'_>, b: &Uri<'_>) -> bool {

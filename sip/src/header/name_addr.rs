@@ -39,7 +39,7 @@ impl<'a> NameAddr<'a> {
         if value.get(open) != Some(&b'<') {
             return Err(ParseError::Uri("an address after the display name"));
         }
-        let close = open + find_near(&value[open..], b'>').ok_or(ParseError::Uri("a closing >"))?;
+        let close = open + find_near(&value[open..], [b'>']).ok_or(ParseError::Uri("a closing >"))?;
         let (uri, params) = (&value[open + 1..close], trim(&value[close + 1..]));
         if uri.first().is_some_and(|b| is_lws(*b)) || uri.last().is_some_and(|b| is_lws(*b)) {
             return Err(ParseError::Uri("no blanks beside the angle brackets"));
@@ -51,7 +51,7 @@ impl<'a> NameAddr<'a> {
     }
 
     fn bare(value: &'a [u8]) -> Result<NameAddr<'a>, ParseError> {
-        let end = memchr::memchr2(b';', b'?', value).unwrap_or(value.len());
+        let end = find_near(value, [b';', b'?']).unwrap_or(value.len());
         let uri = trim(&value[..end]);
         if value.get(end) == Some(&b'?') || uri.iter().any(|b| is_lws(*b) || matches!(b, b',' | b'"')) {
             return Err(ParseError::Uri("angle brackets around a URI with , or ? or blanks"));
@@ -76,7 +76,7 @@ impl<'a> NameAddr<'a> {
 fn find_quote_or_bracket(value: &[u8]) -> Option<usize> {
     match value.first() {
         Some(b'<' | b'"') => Some(0),
-        _ => memchr::memchr2(b'<', b'"', value),
+        _ => find_near(value, [b'<', b'"']),
     }
 }
 

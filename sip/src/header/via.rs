@@ -27,7 +27,7 @@ impl<'a> Via<'a> {
         let wrong = |expected| ParseError::Malformed { header: HeaderName::Via, expected };
         // White space may stand around each slash (RFC 3261 §25.1, SLASH).
         let rest = match value.get(..8) {
-            Some(start) if start.eq_ignore_ascii_case(b"SIP/2.0/") => &value[8..],
+            Some(b"SIP/2.0/") => &value[8..],
             _ => {
                 let mut parts = value.splitn(3, |b| *b == b'/');
                 let (name, version) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -38,7 +38,7 @@ impl<'a> Via<'a> {
             }
         };
         let rest = trim(rest);
-        let (head, params) = rest.split_at(text::find_near(rest, b';').unwrap_or(rest.len()));
+        let (head, params) = rest.split_at(text::find_near(rest, [b';']).unwrap_or(rest.len()));
         let space = head.iter().position(|b| is_lws(*b)).ok_or(wrong("a transport and a host"))?;
         let transport_text = &head[..space];
         let sent_by = trim(&head[space..]);
@@ -78,25 +78,27 @@ impl<'a> Via<'a> {
 }
 
 /// host[:port] with the host's brackets kept; `None` where it is neither.
-pub(crate) fn split_host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
-    let (host, rest) = if s.first() == Some(&b'[') {
-        let (host, rest) = s.split_at(memchr::memchr(b']', s)? + 1);
-        // The parser of addresses also refuses the third colon that RFC 3261 let through (RFC 5954 §4.1).
-        let ip = std::str::from_utf8(&host[1..host.len() - 1]).ok()?;
-        ip.parse::<Ipv6Addr>().ok()?;
-        (host, rest)
-    } else {
-        s.split_at(s.iter().position(|b| !is_host(*b)).unwrap_or(s.len()))
-    };
-    if host.is_empty() {
-        return None;
-    }
+fn split_host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let (host, rest) = cut_host(s)?;
     let port = match trim(rest) {
         [] => None,
         [b':', digits @ ..] => Some(u16::try_from(decimal(trim(digits))?).ok()?),
         _ => return None,
     };
     Some((host, port))
+}
+
+/// The host that `s` begins with, brackets kept, and what follows it.
+pub(crate) fn cut_host(s: &[u8]) -> Option<(&[u8], &[u8])> {
+    if s.first() == Some(&b'[') {
+        let (host, rest) = s.split_at(text::find_near(s, [b']'])? + 1);
+        // The parser of addresses also refuses the third colon that RFC 3261 let through (RFC 5954 §4.1).
+        let ip = std::str::from_utf8(&host[1..host.len() - 1]).ok()?;
+        ip.parse::<Ipv6Addr>().ok()?;
+        return Some((host, rest));
+    }
+    let end = s.iter().position(|b| !is_host(*b)).unwrap_or(s.len());
+    (end > 0).then(|| s.split_at(end))
 }
 
 #[cfg(test)]
