@@ -123,11 +123,7 @@ impl Identity {
         let challenge = |stale: bool| {
             let mut reply = Reply::new(request, status, tag);
             let mut values = self.gate.challenge(&digest, stale, now, salt);
-            if reads_one_challenge(request)
-                && let Some(md5) = values.iter().position(|v| v.contains("algorithm=MD5"))
-            {
-                values[..=md5].rotate_right(1);
-            }
+            suit(request, &mut values);
             for value in values {
                 reply = reply.header(answer, &value);
             }
@@ -167,13 +163,38 @@ impl Identity {
     }
 }
 
-/// Whether the client looks at the first challenge only and knows nothing but MD5: SIPp, which tells itself by the
-/// three numbers of its branches. Everybody else gets the order of the configuration (RFC 8760 §2.4).
-fn reads_one_challenge(request: &Message) -> bool {
+/// Makes the list of challenges one that the client can read, where it is known to stumble over the whole list in the
+/// order of the configuration (RFC 8760 §2.4), which everybody else gets.
+fn suit(request: &Message, challenges: &mut Vec<String>) {
+    let is = |challenge: &String, algorithm: &str| challenge.contains(&format!("algorithm={algorithm}"));
+    if is_sipp(request)
+        && let Some(md5) = challenges.iter().position(|c| is(c, "MD5"))
+    {
+        // It looks at the first challenge only, and knows nothing but MD5.
+        challenges[..=md5].rotate_right(1);
+    } else if let Some(version) = baresip(request) {
+        // It gives up at an algorithm that it does not know, whatever stands beside it.
+        let known: &[&str] = if version < (3, 12) { &["MD5"] } else { &["SHA-256", "MD5"] };
+        let read = |challenge: &String| known.iter().any(|algorithm| is(challenge, algorithm));
+        if challenges.iter().any(read) {
+            challenges.retain(read);
+        }
+    }
+}
+
+/// SIPp tells itself by the three numbers of its branches.
+fn is_sipp(request: &Message) -> bool {
     let Some(rest) = request.branch().strip_prefix(b"z9hG4bK-") else { return false };
     let mut parts = rest.split(|b| *b == b'-');
     let numbers = parts.by_ref().take(3).filter(|p| !p.is_empty() && p.iter().all(u8::is_ascii_digit)).count();
     numbers == 3 && parts.next().is_none()
+}
+
+/// The version of baresip that sent this: `baresip v1.0.0 (x86_64/linux)`.
+fn baresip(request: &Message) -> Option<(u32, u32)> {
+    let agent = std::str::from_utf8(request.header(HeaderName::UserAgent)?).ok()?;
+    let mut numbers = agent.strip_prefix("baresip v")?.split(['.', ' ']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
 #[cfg(test)]
@@ -183,14 +204,22 @@ mod tests {
     use chappe_sip::Limits;
 
     #[test]
-    fn the_order_of_challenges_suits_the_client() {
+    fn the_challenges_suit_the_client() {
         let identity = Identity::new(GateConfig::default(), &[7; 32], Vec::new(), 0);
-        for (branch, first) in
-            [("z9hG4bK-4711-1-0", "MD5"), ("z9hG4bK-524287-1---b7c3a9", "SHA-256"), ("z9hG4bKx", "SHA-256")]
-        {
+        let all = ["SHA-256", "SHA-512-256", "MD5"];
+        for (branch, agent, expected) in [
+            ("z9hG4bK-4711-1-0", "sipp", &["MD5", "SHA-256", "SHA-512-256"][..]),
+            ("z9hG4bK-524287-1---b7c3a9", "another", &all),
+            ("z9hG4bKx", "another", &all),
+            ("z9hG4bKx", "baresip v1.0.0 (x86_64/linux)", &["MD5"]),
+            ("z9hG4bKx", "baresip v3.11.0 (x86_64/Linux)", &["MD5"]),
+            ("z9hG4bKx", "baresip v3.12.1 (x86_64/Linux)", &["SHA-256", "MD5"]),
+            ("z9hG4bKx", "baresip v4", &all),
+            ("z9hG4bKx", "baresip vx.y", &all),
+        ] {
             let text = format!(
                 "REGISTER sip:d SIP/2.0\r\nVia: SIP/2.0/UDP h;branch={branch}\r\nFrom: <sip:a@d>;tag=1\r\nTo: <sip:a@d>\r\n\
-                 Call-ID: c\r\nCSeq: 1 REGISTER\r\n\r\n"
+                 Call-ID: c\r\nCSeq: 1 REGISTER\r\nUser-Agent: {agent}\r\n\r\n"
             );
             let request = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
             let fresh = Fresh { now: 1, salt: [1; 8], tag: "t" };
@@ -198,8 +227,10 @@ mod tests {
             let Checked::Challenge(bytes) = checked else { panic!("{checked:?}") };
             let answer = Message::parse(bytes, &Limits::default()).unwrap();
             let offered: Vec<_> = answer.headers(HeaderName::WwwAuthenticate).map(String::from_utf8_lossy).collect();
-            assert_eq!(offered.len(), 3, "{offered:?}");
-            assert!(offered[0].contains(&format!("algorithm={first}")), "{branch}: {offered:?}");
+            assert_eq!(offered.len(), expected.len(), "{branch} {agent}: {offered:?}");
+            for (offered, algorithm) in offered.iter().zip(expected) {
+                assert!(offered.contains(&format!("algorithm={algorithm},")), "{branch} {agent}: {offered}");
+            }
         }
     }
 
