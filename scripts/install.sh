@@ -23,6 +23,7 @@ for set in "$@"; do
         ;;
     test)
         need sipp sip-tester
+        need baresip baresip-core
         need socat socat
         need tshark tshark
         need chromium chromium

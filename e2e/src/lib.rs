@@ -4,6 +4,7 @@
 //! Everything runs on a loopback address that only the one test uses, so that tests run side by side and a port is free.
 
 mod address;
+pub mod baresip;
 pub mod browser;
 pub mod capture;
 mod digest;

@@ -90,6 +90,7 @@ fn wanting() {
         ("sipp", "calls and messages between sipp and the server"),
         ("socat", "sipp over TLS"),
         ("tshark", "the look at what went over the wire"),
+        ("baresip", "baresip"),
         ("chromium", "JsSIP in a browser"),
         ("node", "JsSIP in a browser"),
         ("linphone-daemon", "linphone"),
