@@ -564,7 +564,7 @@ fn parse_start(bytes: &[u8], limits: &Limits, fault: &mut Option<ParseError>) ->
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.len() >= 8 && line[..4].eq_ignore_ascii_case(b"SIP/") {
         let rest = &line[4..];
-        let space = memchr(b' ', rest).ok_or(ParseError::StartLine("a status code"))?;
+        let space = text::find_near(rest, [b' ']).ok_or(ParseError::StartLine("a status code"))?;
         if &rest[..space] != b"2.0" {
             fault.get_or_insert(ParseError::Version);
         }
@@ -580,7 +580,7 @@ fn parse_start(bytes: &[u8], limits: &Limits, fault: &mut Option<ParseError>) ->
         return Ok((Start::Response { status: status as u16, reason }, newline + 1));
     }
 
-    let space = memchr(b' ', line).ok_or(ParseError::StartLine("METHOD URI SIP/2.0"))?;
+    let space = text::find_near(line, [b' ']).ok_or(ParseError::StartLine("METHOD URI SIP/2.0"))?;
     let method = &line[..space];
     if !is_token_str(method) {
         return Err(ParseError::StartLine("a method"));
@@ -605,7 +605,7 @@ fn parse_start(bytes: &[u8], limits: &Limits, fault: &mut Option<ParseError>) ->
     if uri.len() > limits.uri {
         fault.get_or_insert(ParseError::TooLarge { what: "Request-URI", len: uri.len(), max: limits.uri });
     }
-    if uri.is_empty() || memchr::memchr3(b' ', b'<', b'>', uri).is_some() {
+    if uri.is_empty() || text::find_near(uri, [b' ', b'<', b'>']).is_some() {
         fault.get_or_insert(ParseError::StartLine("one URI without white space or angle brackets"));
     }
     let name = (at as u16, (at + space) as u16);

@@ -107,7 +107,7 @@ pub(crate) fn decimal(s: &[u8]) -> Option<u64> {
 
 /// Position of the first byte that is one of `wanted`: `memchr` for what is expected within some dozen bytes, without
 /// a call, eight bytes at a time.
-#[inline]
+#[inline(always)]
 pub(crate) fn find_near<const N: usize>(s: &[u8], wanted: [u8; N]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     let find_in = |word: &[u8; 8]| {
@@ -229,11 +229,21 @@ pub(crate) fn can_be_extended(params: &[u8]) -> bool {
 pub fn param<'a>(s: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let mut left = Some(s.strip_prefix(b";").unwrap_or(s));
     while let Some(s) = left {
-        let (found, value, tail) = cut_param(s, b';');
-        if found.eq_ignore_ascii_case(name.as_bytes()) {
-            return Some(value.unwrap_or(b""));
-        }
+        let (parameter, tail) = match find_outside(s, b';') {
+            Some(end) => (&s[..end], Some(&s[end + 1..])),
+            None => (s, None),
+        };
         left = tail;
+        let Some((found, rest)) = trim(parameter).split_at_checked(name.len()) else { continue };
+        if !found.eq_ignore_ascii_case(name.as_bytes()) {
+            continue;
+        }
+        match trim(rest) {
+            [] => return Some(b""),
+            [b'=', value @ ..] => return Some(trim(value)),
+            // A longer name.
+            _ => {}
+        }
     }
     None
 }
@@ -308,6 +318,10 @@ mod tests {
         assert_eq!(param(s, "x"), Some(&b"\"a;b\""[..]));
         assert_eq!(param(s, "y"), Some(&b"1"[..]));
         assert_eq!(param(s, "z"), None);
+        assert_eq!(
+            (param(s, "ta"), param(b";=v;a b=1;;c =\"", "a"), param(b";x;c =\"", "c")),
+            (None, None, Some(&b"\""[..]))
+        );
         assert_eq!(&*unquote(b"\"a\\\"b\""), b"a\"b");
     }
 }

@@ -43,8 +43,11 @@ const URI_CHARACTERS: &str = "ASCII characters without blanks, quotes and angle 
 impl<'a> Uri<'a> {
     pub fn parse(uri: &'a [u8]) -> Result<Uri<'a>, ParseError> {
         let wrong = ParseError::Uri;
-        let colon = find_near(uri, [b':']).ok_or(wrong("a scheme"))?;
         let text = std::str::from_utf8(uri).map_err(|_| wrong(URI_CHARACTERS))?;
+        if let Some(rest) = text.strip_prefix("sip:") {
+            return Uri::with_host(text, Scheme::Sip, rest);
+        }
+        let colon = find_near(uri, [b':']).ok_or(wrong("a scheme"))?;
         let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
         let is = |name: &str| scheme.eq_ignore_ascii_case(name);
         let scheme = match () {
@@ -57,13 +60,13 @@ impl<'a> Uri<'a> {
             }
             () => return Err(wrong("a scheme")),
         };
-        let bare = Uri { text, scheme, user: "", password: None, host: "", port: None, params: "", headers: "" };
         if matches!(scheme, Scheme::Sip | Scheme::Sips) {
-            return bare.with_sip_parts(rest);
+            return Uri::with_host(text, scheme, rest);
         }
         if uri.iter().any(|b| text::is_not_uri(*b)) {
             return Err(wrong(URI_CHARACTERS));
         }
+        let bare = Uri { text, scheme, user: "", password: None, host: "", port: None, params: "", headers: "" };
         if scheme != Scheme::Tel {
             return Ok(bare);
         }
@@ -77,7 +80,7 @@ impl<'a> Uri<'a> {
     }
 
     /// Reads what follows `sip:`. Each byte is looked at by the part that it belongs to.
-    fn with_sip_parts(self, rest: &'a str) -> Result<Uri<'a>, ParseError> {
+    fn with_host(text: &'a str, scheme: Scheme, rest: &'a str) -> Result<Uri<'a>, ParseError> {
         let wrong = ParseError::Uri;
         // The user part may hold `;` and `?` (§25.1), so `@` comes first; in the other parts it is escaped.
         let (user, password, rest) = match find_near(rest.as_bytes(), [b'@']) {
@@ -111,7 +114,7 @@ impl<'a> Uri<'a> {
             Some(mark) => (&rest[end..end + mark], &rest[end + mark + 1..]),
             None => (&rest[end..], ""),
         };
-        Ok(Uri { user, password, host, port, params, headers, ..self })
+        Ok(Uri { text, scheme, user, password, host, port, params, headers })
     }
 
     /// A URI parameter: `None` where absent, empty for a flag.

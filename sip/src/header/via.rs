@@ -89,6 +89,7 @@ fn split_host_port(s: &[u8]) -> Option<(&[u8], Option<u16>)> {
 }
 
 /// The host that `s` begins with, brackets kept, and what follows it.
+#[inline]
 pub(crate) fn cut_host(s: &[u8]) -> Option<(&[u8], &[u8])> {
     if s.first() == Some(&b'[') {
         let (host, rest) = s.split_at(text::find_near(s, [b']'])? + 1);
