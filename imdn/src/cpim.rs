@@ -346,8 +346,10 @@ fn is_imdn_name(name: &str) -> bool {
         .any(|one| one.eq_ignore_ascii_case(name))
 }
 
+/// A line that begins with a blank continues another, so where no header stands before it it is content.
 fn is_content_header(header: &Header<'_>) -> bool {
-    header.name().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
+    !matches!(header.as_bytes().first(), Some(b' ' | b'\t'))
+        && header.name().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
 }
 
 /// Cuts lines off, with the folded ones that belong to them.

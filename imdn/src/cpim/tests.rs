@@ -170,6 +170,7 @@ fn head_of_a_message_in_chunks() {
     }
     assert!(!head_is_complete(b"A: b\r\n\r\nContent-Ty", limits));
     assert!(head_is_complete(b"A: b\r\n\r\nhello\r\n", limits));
+    assert!(!head_is_complete(b"A: b\r\n\tContent-Type: c\r\n", limits), "the header goes on");
     assert!(head_is_complete(&[b'a'; 99], Limits { head: 98, ..limits }));
 }
 
@@ -236,4 +237,12 @@ proptest! {
         let printed = seen.value(CORE_NAMESPACE, "X").unwrap();
         prop_assert_eq!(printed.trim_matches(' '), value.trim_matches(' '));
     }
+}
+
+/// Content may begin with a line that would continue a header, had there been one.
+#[test]
+fn a_folded_line_is_no_content_header() {
+    let cpim = Cpim::parse(b"A: b\n\n\tContent-Type: c\n\nd").unwrap();
+    assert!(cpim.content_headers().is_empty());
+    assert_eq!(cpim.body(), b"\tContent-Type: c\n\nd");
 }
