@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
                 continue;
             }
         };
-        outcome.events(&bindings, |_, binding| assert!(!binding.contact.is_empty()));
+        outcome.events(&bindings, |_, binding| assert!(!binding.contact().is_empty()));
         let (outbound, direct) = (outcome.outbound, outcome.direct);
         outcome.apply(&mut bindings);
         assert!(bindings.len() <= policy.max_bindings);
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
         let reply = answer(&request, &bindings, outbound, direct, &policy, &details).finish();
         let reply = Message::parse(reply, &limits).expect("an answer");
         assert_eq!(reply.check(), Ok(()));
-        let live = bindings.iter().filter(|b| b.expires > now).count();
+        let live = bindings.iter().filter(|b| b.expires() > now).count();
         let contacts: Vec<_> = reply.values(HeaderName::Contact).collect();
         assert_eq!(contacts.len(), live, "{}", String::from_utf8_lossy(reply.bytes()));
         for contact in contacts {

@@ -87,8 +87,8 @@ impl Hops {
 
     /// The way to a registered device: its flow, where that is how it is reached, else its contact.
     pub fn of_binding(&self, binding: &Binding, local: &Local, tokens: &FlowTokens) -> Hop {
-        if !binding.path.is_empty() {
-            let first = chappe_sip::text::list(binding.path.as_bytes()).next().unwrap_or_default();
+        if !binding.path().is_empty() {
+            let first = chappe_sip::text::list(binding.path().as_bytes()).next().unwrap_or_default();
             let Ok(addr) = chappe_sip::header::NameAddr::parse(first) else { return Hop::Unsupported };
             let Ok(uri) = addr.parse_uri() else { return Hop::Unsupported };
             if local.is_our_uri(&uri) {
@@ -99,15 +99,15 @@ impl Hops {
             }
             return self.of_uri(&uri, false);
         }
-        let uri = Uri::parse(binding.contact.as_bytes());
+        let uri = Uri::parse(binding.contact().as_bytes());
         match binding.flow {
             Some(flow) if flow.is_connection() => Hop::Known(flow.into()),
             Some(flow) => match uri {
-                Ok(uri) if binding.reg_id.is_none() && is_seen_at(&uri, &flow) => self.of_contact(&flow, &uri),
+                Ok(uri) if binding.reg_id().is_none() && is_seen_at(&uri, &flow) => self.of_contact(&flow, &uri),
                 _ => Hop::Known(flow.into()),
             },
             None => match uri {
-                _ if !binding.received.is_empty() => match binding.received.parse() {
+                _ if !binding.received().is_empty() => match binding.received().parse() {
                     Ok(address) => Hop::Known(Dest::Address { transport: Transport::Udp, address }),
                     Err(_) => Hop::Gone,
                 },

@@ -117,7 +117,7 @@ impl Location {
                     return;
                 }
                 let before = bindings.clone();
-                bindings.retain(|b| !hit(b) || b.instance_id.is_some());
+                bindings.retain(|b| !hit(b) || b.instance_id().is_some());
                 for binding in bindings.iter_mut().filter(|b| hit(b)) {
                     (binding.flow, binding.dormant) = (None, true);
                 }
@@ -132,14 +132,14 @@ impl Location {
         let shard = &self.shards[part % SHARDS];
         let lapsed: Vec<Box<str>> = {
             let shard = shard.read();
-            let lapsed = shard.iter().filter(|(_, e)| e.bindings.iter().any(|b| b.expires <= now));
+            let lapsed = shard.iter().filter(|(_, e)| e.bindings.iter().any(|b| b.expires() <= now));
             lapsed.map(|(aor, _)| aor.clone()).collect()
         };
         let mut changes = Vec::new();
         for aor in lapsed {
             self.update(&aor, |bindings| {
                 let before = bindings.clone();
-                bindings.retain(|b| b.expires > now);
+                bindings.retain(|b| b.expires() > now);
                 if bindings.len() < before.len() {
                     changes.push(Changed { aor: aor.clone(), before, after: bindings.clone() });
                 }
@@ -212,25 +212,13 @@ fn connections(bindings: &[Binding]) -> SmallVec<[u64; 4]> {
 mod tests {
     use super::*;
     use chappe_sip::Transport;
+    use chappe_sip::registrar::Parts;
 
     fn binding(contact: &str, instance: Option<&str>, connection: u64, expires: u64) -> Binding {
         let remote = "192.0.2.1:5060".parse().unwrap();
-        Binding {
-            contact: contact.into(),
-            params: "".into(),
-            instance_id: instance.map(Into::into),
-            reg_id: None,
-            call_id: "c".into(),
-            cseq: 1,
-            q: 1000,
-            path: "".into(),
-            flow: Some(Flow { transport: Transport::Tcp, listener: 0, connection, remote }),
-            received: "".into(),
-            registered: 0,
-            expires,
-            user_agent: "".into(),
-            dormant: false,
-        }
+        let flow = Some(Flow { transport: Transport::Tcp, listener: 0, connection, remote });
+        let parts = Parts { contact, instance_id: instance, call_id: "c", cseq: 1, flow, expires, ..Parts::default() };
+        Binding::new(parts).unwrap()
     }
 
     fn set(location: &Location, aor: &str, bindings: &[Binding]) {
@@ -247,7 +235,9 @@ mod tests {
         set(&location, "v@d", std::slice::from_ref(&elsewhere));
         let changes = location.flow_closed(&named.flow.unwrap());
         assert_eq!(changes.len(), 1);
-        assert_eq!(changes[0].after, [Binding { flow: None, dormant: true, ..named.clone() }, elsewhere.clone()]);
+        let mut asleep = named.clone();
+        (asleep.flow, asleep.dormant) = (None, true);
+        assert_eq!(changes[0].after, [asleep, elsewhere.clone()]);
         assert!(location.flow_closed(&named.flow.unwrap()).is_empty());
         assert_eq!(location.flow_closed(&elsewhere.flow.unwrap()).len(), 2);
         assert_eq!(location.counts(), (1, 1));

@@ -173,7 +173,7 @@ async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
         let full = page.len() == PAGE;
         after = page.last().map(|l| l.aor.clone());
         for mut located in page {
-            located.bindings.retain(|b| b.expires > now);
+            located.bindings.retain(|b| b.expires() > now);
             for binding in &mut located.bindings {
                 binding.dormant |= parts::needs_its_connection(binding);
             }

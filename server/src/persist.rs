@@ -80,25 +80,11 @@ impl Persist {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chappe_sip::registrar::Binding;
+    use chappe_sip::registrar::{Binding, Parts};
 
     fn binding(contact: &str) -> Binding {
-        Binding {
-            contact: contact.into(),
-            params: "".into(),
-            instance_id: None,
-            reg_id: None,
-            call_id: "c".into(),
-            cseq: 1,
-            q: 1000,
-            path: "".into(),
-            flow: None,
-            received: "".into(),
-            registered: 1,
-            expires: 2,
-            user_agent: "".into(),
-            dormant: false,
-        }
+        let parts = Parts { contact, call_id: "c", cseq: 1, registered: 1, expires: 2, ..Parts::default() };
+        Binding::new(parts).unwrap()
     }
 
     #[tokio::test]

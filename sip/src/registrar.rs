@@ -15,7 +15,7 @@ mod reject;
 mod targets;
 
 pub use answer::{Answer, answer};
-pub use binding::Binding;
+pub use binding::{Binding, Parts, TooLong};
 pub use gruu::{Gruu, GruuError, GruuKey};
 pub use outcome::{Change, Event, Outcome, Refresh};
 pub use policy::{Policy, WhenFull};

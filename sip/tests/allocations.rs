@@ -52,5 +52,5 @@ fn a_refresh_allocates_nothing() {
         assert!(!outcome.is_durable());
         outcome.apply(&mut bindings);
     });
-    assert_eq!((count, bindings[0].expires), (0, 1100 + 86_400));
+    assert_eq!((count, bindings[0].expires()), (0, 1100 + 86_400));
 }

@@ -230,7 +230,7 @@ fn registered(name: &str) -> Result<Vec<String>, u16> {
         Flow { transport: Transport::Udp, listener: 0, connection: 0, remote: "192.0.2.1:5060".parse().unwrap() };
     let outcome: Result<Outcome, Reject> = register(&torture(name), &[], &Policy::default(), &flow, 1_000_000);
     let contact = |change: &Change| match change {
-        Change::Add(binding) => format!("<{}>{}", binding.contact, binding.params),
+        Change::Add(binding) => format!("<{}>{}", binding.contact(), binding.params()),
         other => panic!("{name}: {other:?}"),
     };
     outcome.map(|outcome| outcome.changes.iter().map(contact).collect()).map_err(|reject| reject.status())

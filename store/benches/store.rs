@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chappe_sip::registrar::Binding;
+use chappe_sip::registrar::{Binding, Parts};
 use chappe_store::{
     Account, Event, Fate, NewMessage, Outcome, Receipt, ReceiptState, Revision, Secrets, Stores, Wanted, Wants, Write,
 };
@@ -63,22 +63,20 @@ fn message(n: usize, size: usize) -> NewMessage {
 }
 
 fn binding(n: usize, expires: u64) -> Binding {
-    Binding {
-        contact: format!("sip:user{n}@192.0.2.{}:{};transport=tcp", n % 250, 1024 + n % 60_000).into(),
-        params: ";+g.oma.sip-im;+g.3gpp.iari-ref=\"urn%3Aurn-7%3A3gpp-application.ims.iari.rcs.ftthumb\"".into(),
-        instance_id: Some(format!("urn:uuid:00000000-0000-1000-8000-{n:012x}").into()),
+    Binding::new(Parts {
+        contact: &format!("sip:user{n}@192.0.2.{}:{};transport=tcp", n % 250, 1024 + n % 60_000),
+        params: ";+g.oma.sip-im;+g.3gpp.iari-ref=\"urn%3Aurn-7%3A3gpp-application.ims.iari.rcs.ftthumb\"",
+        instance_id: Some(&format!("urn:uuid:00000000-0000-1000-8000-{n:012x}")),
         reg_id: Some(1),
-        call_id: format!("{n:032x}").into(),
+        call_id: &format!("{n:032x}"),
         cseq: 1,
-        q: 1000,
-        path: "".into(),
-        flow: None,
-        received: format!("192.0.2.{}:{}", n % 250, 1024 + n % 60_000).into(),
+        received: &format!("192.0.2.{}:{}", n % 250, 1024 + n % 60_000),
         registered: 1_800_000_000,
         expires,
-        user_agent: "Phone/7.1 (bench)".into(),
-        dormant: false,
-    }
+        user_agent: "Phone/7.1 (bench)",
+        ..Parts::default()
+    })
+    .expect("it fits")
 }
 
 /// `callers` tasks, each with one message in its hands, until `count` are stored.

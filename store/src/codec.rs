@@ -2,7 +2,7 @@
 //! what a newer one of the same version wrote; a change of meaning takes a new version.
 
 use bytes::Bytes;
-use chappe_sip::registrar::Binding;
+use chappe_sip::registrar::{Binding, Parts};
 
 use crate::{Account, Counts, Event, Fate, NewMessage, QueuedMessage, Secrets, StoreError, Wants};
 
@@ -110,9 +110,13 @@ impl<'a> Take<'a> {
         std::str::from_utf8(self.raw(len)?).map_err(|_| self.damaged())
     }
 
-    fn text(&mut self) -> Result<Box<str>, StoreError> {
+    fn borrowed(&mut self) -> Result<&'a str, StoreError> {
         let len = self.small()?;
-        Ok(self.str(len)?.into())
+        self.str(len)
+    }
+
+    fn text(&mut self) -> Result<Box<str>, StoreError> {
+        self.borrowed().map(Into::into)
     }
 
     fn maybe(&mut self) -> Result<Option<Box<str>>, StoreError> {
@@ -154,18 +158,18 @@ pub(crate) fn put_bindings(bindings: &[Binding]) -> Vec<u8> {
     out.num(bindings.len() as u64);
     for binding in bindings {
         one.clear();
-        one.text(&binding.contact);
-        one.text(&binding.params);
-        one.maybe(binding.instance_id.as_deref());
-        one.num(binding.reg_id.map_or(0, |id| u64::from(id) + 1));
-        one.text(&binding.call_id);
+        one.text(binding.contact());
+        one.text(binding.params());
+        one.maybe(binding.instance_id());
+        one.num(binding.reg_id().map_or(0, |id| u64::from(id) + 1));
+        one.text(binding.call_id());
         one.num(u64::from(binding.cseq));
         one.num(u64::from(binding.q));
-        one.text(&binding.path);
-        one.text(&binding.received);
-        one.num(binding.registered);
-        one.num(binding.expires);
-        one.text(&binding.user_agent);
+        one.text(binding.path());
+        one.text(binding.received());
+        one.num(binding.registered());
+        one.num(binding.expires());
+        one.text(binding.user_agent());
         one.push(u8::from(binding.dormant));
         out.blob(&one);
     }
@@ -177,25 +181,29 @@ pub(crate) fn take_bindings(bytes: &[u8]) -> Result<Vec<Binding>, StoreError> {
     (0..list.num()?)
         .map(|_| {
             let mut take = Take { rest: list.blob()?, what: list.what };
-            Ok(Binding {
-                contact: take.text()?,
-                params: take.text()?,
-                instance_id: take.maybe()?,
+            let parts = Parts {
+                contact: take.borrowed()?,
+                params: take.borrowed()?,
+                instance_id: match take.small::<usize>()? {
+                    0 => None,
+                    len => Some(take.str(len - 1)?),
+                },
                 reg_id: match take.small::<u32>()? {
                     0 => None,
                     more => Some(more - 1),
                 },
-                call_id: take.text()?,
+                call_id: take.borrowed()?,
                 cseq: take.small()?,
                 q: take.small()?,
-                path: take.text()?,
+                path: take.borrowed()?,
                 flow: None,
-                received: take.text()?,
+                received: take.borrowed()?,
                 registered: take.num()?,
                 expires: take.num()?,
-                user_agent: take.text()?,
+                user_agent: take.borrowed()?,
                 dormant: take.byte()? != 0,
-            })
+            };
+            Binding::new(parts).map_err(|_| take.damaged())
         })
         .collect()
 }

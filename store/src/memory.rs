@@ -185,7 +185,7 @@ impl LocationStore for Memory {
 
     async fn remove_expired(&self, now: u64) -> Result<u64, StoreError> {
         let mut state = self.state.lock();
-        let lapsed = |(_, bindings): &(Revision, Vec<Binding>)| bindings.iter().any(|binding| binding.expires <= now);
+        let lapsed = |(_, bindings): &(Revision, Vec<Binding>)| bindings.iter().any(|binding| binding.expires() <= now);
         let touched: Vec<_> = state
             .locations
             .iter()
@@ -195,7 +195,7 @@ impl LocationStore for Memory {
         let mut removed = 0;
         for (aor, mut bindings) in touched {
             let before = bindings.len();
-            bindings.retain(|binding| binding.expires > now);
+            bindings.retain(|binding| binding.expires() > now);
             removed += (before - bindings.len()) as u64;
             state.locate(&aor, bindings);
         }

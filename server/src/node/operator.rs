@@ -217,14 +217,14 @@ impl Node for Operator {
 pub fn registered(aor: &str, bindings: &[chappe_sip::registrar::Binding]) -> Registered {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let binding = |binding: &chappe_sip::registrar::Binding| chappe_api::Binding {
-        contact: binding.contact.to_string(),
-        instance_id: binding.instance_id.as_ref().map(ToString::to_string),
-        reg_id: binding.reg_id,
-        flow: binding.flow.as_ref().map(ToString::to_string).or_else(|| some(&binding.received)),
-        path: some(&binding.path).into_iter().collect(),
+        contact: binding.contact().to_owned(),
+        instance_id: binding.instance_id().map(ToOwned::to_owned),
+        reg_id: binding.reg_id(),
+        flow: binding.flow.as_ref().map(ToString::to_string).or_else(|| some(binding.received())),
+        path: some(binding.path()).into_iter().collect(),
         q: f32::from(binding.q) / 1000.0,
-        expires: binding.expires,
-        user_agent: some(&binding.user_agent),
+        expires: binding.expires(),
+        user_agent: some(binding.user_agent()),
     };
     Registered { aor: aor.to_owned(), bindings: bindings.iter().map(binding).collect() }
 }

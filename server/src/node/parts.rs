@@ -230,11 +230,11 @@ fn faces(config: &Config, net: &Net) -> (Local, Vec<Face>) {
 
 /// Whether a binding that was just read back can be reached only by a connection that is gone.
 pub(super) fn needs_its_connection(binding: &Binding) -> bool {
-    if !binding.path.is_empty() || !binding.received.is_empty() {
+    if !binding.path().is_empty() || !binding.received().is_empty() {
         return false;
     }
-    let Ok(uri) = Uri::parse(binding.contact.as_bytes()) else { return true };
-    let behind_flow = binding.reg_id.is_some() && uri.effective_transport() != Transport::Udp;
+    let Ok(uri) = Uri::parse(binding.contact().as_bytes()) else { return true };
+    let behind_flow = binding.reg_id().is_some() && uri.effective_transport() != Transport::Udp;
     behind_flow || uri.effective_transport().is_websocket() || uri.effective_transport().is_secure()
 }
 

@@ -131,7 +131,8 @@ pub fn launch(
     }
     let at = via.len();
     proxy::branch(&mut via, "", core.serial(), None);
-    let onward = Onward { uri: &binding.contact, via: &via, route: super::proxy::path_beyond_us(core, &binding.path) };
+    let onward =
+        Onward { uri: binding.contact(), via: &via, route: super::proxy::path_beyond_us(core, binding.path()) };
     let bytes = stored::request(onward, headers, body);
     let sent = turn.shard.layer.request(turn.now, dest, bytes, &via.as_bytes()[at..], b"MESSAGE", token.0);
     sent.map(|_| ()).map_err(|_| 503)
@@ -341,7 +342,7 @@ impl Sessions {
             Hop::Known(dest) => send(&core, &binding, dest, &message, key),
             Hop::Name => {
                 core.runtime.clone().spawn(async move {
-                    let dest = match chappe_sip::Uri::parse(binding.contact.as_bytes()) {
+                    let dest = match chappe_sip::Uri::parse(binding.contact().as_bytes()) {
                         Ok(uri) => core.resolve(&uri).await,
                         Err(_) => None,
                     };
@@ -387,7 +388,7 @@ impl Sessions {
                 if binding.device() == &*key.1 {
                     answers_itself = receipt::answers_itself(binding);
                 } else if is_message
-                    && binding.instance_id.is_some()
+                    && binding.instance_id().is_some()
                     && !self.holds(&key.0, binding.device(), message.id)
                 {
                     // The user's other devices get theirs when they come.

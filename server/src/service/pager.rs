@@ -94,7 +94,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
             for target in &found {
                 let at = devices.len();
                 devices.push(Device::of(target.binding));
-                keeps.push(target.binding.instance_id.is_some());
+                keeps.push(target.binding.instance_id().is_some());
                 let launch = Launch { message: &message, routed, voucher: &voucher, hash, breadth };
                 if let Err(status) = launch.to(turn, target.binding, token.branch(at)) {
                     failed.push((at, status));
@@ -334,7 +334,7 @@ impl Device {
 /// Changes with each registration of the binding.
 fn stamp(binding: &Binding) -> u64 {
     let flow = binding.flow.map_or(0, |f| f.connection ^ u64::from(f.remote.port()) << 48);
-    flow ^ u64::from(binding.cseq) << 16 ^ binding.expires.rotate_left(40) ^ binding.registered
+    flow ^ u64::from(binding.cseq) << 16 ^ binding.expires().rotate_left(40) ^ binding.registered()
 }
 
 /// Whether packets can still be sent down a flow.
@@ -364,9 +364,9 @@ impl Launch<'_> {
             Hop::Gone => return Err(430),
             Hop::Unsupported => return Err(480),
         };
-        let own_path = super::proxy::path_beyond_us(core, &binding.path);
+        let own_path = super::proxy::path_beyond_us(core, binding.path());
         let target = Target {
-            request_uri: Some(&binding.contact),
+            request_uri: Some(binding.contact()),
             remove_routes: self.routed.remove_routes,
             remove_last_route: self.routed.remove_last_route,
             push_routes: own_path,
@@ -395,7 +395,7 @@ impl Launch<'_> {
         let headers = kept_headers(self.message, &date, self.voucher);
         let message = Arc::clone(self.message);
         core.runtime.clone().spawn(async move {
-            let dest = match Uri::parse(binding.contact.as_bytes()) {
+            let dest = match Uri::parse(binding.contact().as_bytes()) {
                 Ok(uri) => core.resolve(&uri).await,
                 Err(_) => None,
             };

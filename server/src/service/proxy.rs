@@ -495,15 +495,15 @@ impl Way {
 
     fn to_binding(core: &Core, binding: &Binding) -> Way {
         let hop = core.hops.of_binding(binding, &core.local, &core.tokens);
-        let route = path_beyond_us(core, &binding.path);
+        let route = path_beyond_us(core, binding.path());
         let name = (hop == Hop::Name).then(|| match chappe_sip::text::list(route.as_bytes()).next() {
             Some(first) => {
                 let addr = chappe_sip::header::NameAddr::parse(first).map_or(&b""[..], |a| a.uri);
                 String::from_utf8_lossy(addr).into()
             }
-            None => binding.contact.clone(),
+            None => binding.contact().into(),
         });
-        Way { uri: Some(binding.contact.clone()), route: route.into(), hop, name, others: Vec::new(), client: None }
+        Way { uri: Some(binding.contact().into()), route: route.into(), hop, name, others: Vec::new(), client: None }
     }
 
     /// By the remaining Route, or the Request-URI.
@@ -541,7 +541,7 @@ fn registered_way(core: &Core, routed: &Routed<'_>, uri: &Uri<'_>) -> Option<Way
                 bindings,
                 epoch_seconds(),
                 |flow| is_alive(core, flow),
-                |b| Uri::parse(b.contact.as_bytes()).is_ok_and(|contact| contact.equals(uri)),
+                |b| Uri::parse(b.contact().as_bytes()).is_ok_and(|contact| contact.equals(uri)),
             );
             let binding = found.first()?.binding;
             let hop = core.hops.of_binding(binding, &core.local, &core.tokens);

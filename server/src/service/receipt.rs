@@ -80,8 +80,8 @@ fn wants(envelope: &Cpim<'_>) -> Wants {
 pub fn answers_itself(binding: &Binding) -> bool {
     const TAGS: [&str; 5] = ["+g.oma.sip-im", "oma.cpm", "+g.3gpp.iari-ref", "+g.gsma.rcs", "message/imdn+xml"];
     const CLIENTS: [&str; 2] = ["linphone", "rcs"];
-    let agent = binding.user_agent.to_ascii_lowercase();
-    TAGS.iter().any(|t| binding.params.contains(t)) || CLIENTS.iter().any(|c| agent.contains(c))
+    let agent = binding.user_agent().to_ascii_lowercase();
+    TAGS.iter().any(|t| binding.params().contains(t)) || CLIENTS.iter().any(|c| agent.contains(c))
 }
 
 /// A message whose receipt is to be made.

@@ -103,20 +103,20 @@ pub fn changes<'b>(
     for old in before.iter().filter(shown) {
         match after.iter().find(|new| new.same_identity(old)) {
             Some(new) if new.dormant => report(ContactEvent::Deactivated, old),
-            Some(new) if new.contact != old.contact => report(ContactEvent::Unregistered, old),
+            Some(new) if new.contact() != old.contact() => report(ContactEvent::Unregistered, old),
             Some(_) => {}
-            None if old.expires <= now => report(ContactEvent::Expired, old),
+            None if old.expires() <= now => report(ContactEvent::Expired, old),
             None => report(ContactEvent::Deactivated, old),
         }
     }
     for new in after.iter().filter(shown) {
-        let old = before.iter().filter(shown).find(|old| old.same_identity(new) && old.contact == new.contact);
+        let old = before.iter().filter(shown).find(|old| old.same_identity(new) && old.contact() == new.contact());
         match old {
             None => report(ContactEvent::Registered, new),
-            Some(old) if (&old.call_id, old.cseq) != (&new.call_id, new.cseq) || old.expires < new.expires => {
+            Some(old) if (old.call_id(), old.cseq) != (new.call_id(), new.cseq) || old.expires() < new.expires() => {
                 report(ContactEvent::Refreshed, new);
             }
-            Some(old) if old.expires > new.expires => report(ContactEvent::Shortened, new),
+            Some(old) if old.expires() > new.expires() => report(ContactEvent::Shortened, new),
             Some(_) => {}
         }
     }
@@ -166,7 +166,7 @@ impl Backlog {
         let Backlog { changes, full } = std::mem::take(self);
         let alive: Vec<(String, &Binding)> = bindings
             .iter()
-            .filter(|b| !b.dormant && b.expires > now)
+            .filter(|b| !b.dormant && b.expires() > now)
             .map(|binding| (contact_id(binding), binding))
             .collect();
         let ended = changes.iter().any(|(event, _)| event.is_end());
@@ -231,9 +231,9 @@ impl<'a> Document<'a> {
         self.attribute("id", id);
         self.attribute("state", if event.is_end() { "terminated" } else { "active" });
         self.attribute("event", event.as_str());
-        self.attribute("duration-registered", &self.now.saturating_sub(binding.registered).to_string());
+        self.attribute("duration-registered", &self.now.saturating_sub(binding.registered()).to_string());
         if !event.is_end() {
-            self.attribute("expires", &binding.expires.saturating_sub(self.now).to_string());
+            self.attribute("expires", &binding.expires().saturating_sub(self.now).to_string());
         }
         if let ContactEvent::Probation { retry_after } = event {
             self.attribute("retry-after", &retry_after.to_string());
@@ -241,21 +241,21 @@ impl<'a> Document<'a> {
         if binding.q < 1000 {
             self.attribute("q", format!("0.{:03}", binding.q).trim_end_matches('0').trim_end_matches('.'));
         }
-        self.attribute("callid", &binding.call_id);
+        self.attribute("callid", binding.call_id());
         self.attribute("cseq", &binding.cseq.to_string());
         self.xml.push_str(">\n<uri>");
-        escape(&public_uri(&binding.contact), &mut self.xml);
+        escape(&public_uri(binding.contact()), &mut self.xml);
         self.xml.push_str("</uri>\n");
-        for (name, value) in text::params(binding.params.as_bytes(), b';').filter(|(name, _)| !is_push(name)) {
+        for (name, value) in text::params(binding.params().as_bytes(), b';').filter(|(name, _)| !is_push(name)) {
             self.param(&String::from_utf8_lossy(name), &String::from_utf8_lossy(value.unwrap_or_default()));
         }
-        if let Some(instance_id) = &binding.instance_id {
+        if let Some(instance_id) = binding.instance_id() {
             self.param("+sip.instance", &format!("\"<{instance_id}>\""));
         }
-        if let Some(reg_id) = binding.reg_id {
+        if let Some(reg_id) = binding.reg_id() {
             self.param("reg-id", &reg_id.to_string());
         }
-        if let (Some(gruus), Some(instance_id)) = (self.gruus, &binding.instance_id) {
+        if let (Some(gruus), Some(instance_id)) = (self.gruus, binding.instance_id()) {
             let mut gruu = String::new();
             gruus.write_public(self.aor, instance_id, &mut gruu);
             if !gruu.is_empty() {
@@ -301,8 +301,8 @@ fn escape(text: &str, out: &mut String) {
 
 /// The same for the same contact in every document, another for another (§5.1). Nothing secret goes into it.
 fn contact_id(binding: &Binding) -> String {
-    let reg_id = binding.reg_id.map_or(String::new(), |n| n.to_string());
-    id('c', &[&public_uri(&binding.contact), binding.instance_id.as_deref().unwrap_or_default(), &reg_id])
+    let reg_id = binding.reg_id().map_or(String::new(), |n| n.to_string());
+    id('c', &[&public_uri(binding.contact()), binding.instance_id().unwrap_or_default(), &reg_id])
 }
 
 fn id(kind: char, parts: &[&str]) -> String {

@@ -127,7 +127,7 @@ impl<'m> Preferences<'m> {
     /// preferences would leave nobody, all stay, so that a device can say 405 or 489 itself (§7.2.4).
     pub fn apply(&self, targets: &mut SmallVec<[Target<'_>; 2]>) {
         let judged: SmallVec<[Verdict; 8]> =
-            targets.iter().map(|t| self.judge(&t.binding.params, t.binding.instance_id.as_deref())).collect();
+            targets.iter().map(|t| self.judge(t.binding.params(), t.binding.instance_id())).collect();
         if judged.iter().all(|v| *v == Verdict::Drop) && self.implicit.is_some() {
             return;
         }
@@ -370,31 +370,17 @@ impl Alternative<'_> {
 mod tests {
     use super::*;
     use crate::proxy::validate::tests::request;
+    use crate::registrar::Parts;
 
     fn binding(contact: &str, params: &str, q: u16) -> Binding {
-        Binding {
-            contact: contact.into(),
-            params: params.into(),
-            instance_id: None,
-            reg_id: None,
-            call_id: "c".into(),
-            cseq: 1,
-            q,
-            path: "".into(),
-            flow: None,
-            received: "".into(),
-            registered: 0,
-            expires: 100,
-            user_agent: "".into(),
-            dormant: false,
-        }
+        Binding::new(Parts { contact, params, call_id: "c", cseq: 1, q, expires: 100, ..Parts::default() }).unwrap()
     }
 
     fn arranged(bindings: &[Binding], extra: &str) -> Vec<String> {
         let request = request("INVITE", "sip:user@example.com", extra);
         let mut targets = bindings.iter().map(|b| Target { binding: b, alternates: SmallVec::new() }).collect();
         Preferences::of(&request).apply(&mut targets);
-        targets.iter().map(|t| t.binding.contact.to_string()).collect()
+        targets.iter().map(|t| t.binding.contact().to_string()).collect()
     }
 
     /// RFC 3841 §7.2.5.
@@ -411,7 +397,7 @@ mod tests {
             Accept-Contact: *;video;explicit\r\nAccept-Contact: *;methods=\"BYE\";class=\"business\";q=1.0\r\n";
         assert_eq!(arranged(&bindings, extra), ["u5", "u1", "u4"]);
         let request = request("INVITE", "sip:user@example.com", extra);
-        let judged: Vec<_> = bindings.iter().map(|b| Preferences::of(&request).judge(&b.params, None)).collect();
+        let judged: Vec<_> = bindings.iter().map(|b| Preferences::of(&request).judge(b.params(), None)).collect();
         use Verdict::{Drop, Keep};
         assert_eq!(judged, [Keep(833), Drop, Drop, Keep(500), Keep(1000)]);
     }
@@ -482,7 +468,7 @@ mod tests {
             let request = request("INVITE", "sip:user@example.com", extra);
             let found: Vec<String> = candidates(&targets, &Disposition::of(&request))
                 .iter()
-                .map(|(candidate, binding)| format!("{}{}", binding.contact, candidate.group))
+                .map(|(candidate, binding)| format!("{}{}", binding.contact(), candidate.group))
                 .collect();
             assert_eq!(found.join(" "), expected, "{extra}");
         }

@@ -44,7 +44,7 @@ pub fn answer(
     let gruu = answer.gruu.filter(|_| request.has_token(HeaderName::Supported, "gruu"));
     let mut reply = Reply::new(request, 200, answer.to_tag);
     let mut value = String::with_capacity(256);
-    for binding in bindings.iter().filter(|b| b.expires > answer.now) {
+    for binding in bindings.iter().filter(|b| b.expires() > answer.now) {
         value.clear();
         write_contact(&mut value, binding, is_own(request, binding, answer.flow), gruu, answer);
         reply = reply.header(HeaderName::Contact, &value);
@@ -70,26 +70,26 @@ pub fn answer(
 fn write_contact(out: &mut String, binding: &Binding, own: bool, gruu: Option<&GruuKey>, answer: &Answer<'_>) {
     out.push('<');
     match own {
-        true => out.push_str(&binding.contact),
-        false => write_without_push(out, &binding.contact),
+        true => out.push_str(binding.contact()),
+        false => write_without_push(out, binding.contact()),
     }
     out.push_str(">;expires=");
-    out.push_str(Digits::of(binding.expires - answer.now).as_str());
+    out.push_str(Digits::of(binding.expires() - answer.now).as_str());
     if binding.q != 1000 {
         let _ = write!(out, ";q=0.{:03}", binding.q);
         while out.ends_with('0') && !out.ends_with(".0") {
             out.pop();
         }
     }
-    if let Some(id) = &binding.instance_id {
+    if let Some(id) = binding.instance_id() {
         let _ = write!(out, ";+sip.instance=\"<{id}>\"");
     }
-    if let Some(id) = binding.reg_id {
+    if let Some(id) = binding.reg_id() {
         let _ = write!(out, ";reg-id={id}");
     }
-    out.push_str(&binding.params);
+    out.push_str(binding.params());
     // A GRUU is quoted, and a tel AOR has none.
-    if let (Some(key), Some(id), false) = (gruu, &binding.instance_id, answer.aor.host().is_empty()) {
+    if let (Some(key), Some(id), false) = (gruu, binding.instance_id(), answer.aor.host().is_empty()) {
         out.push_str(";pub-gruu=\"");
         key.write_public(answer.aor, id, out);
         out.push_str("\";temp-gruu=\"");
@@ -103,7 +103,7 @@ fn is_own(request: &Message, binding: &Binding, flow: &Flow) -> bool {
     if binding.flow.as_ref() == Some(flow) {
         return true;
     }
-    *request.call_id() == *binding.call_id.as_bytes() && request.cseq() == binding.cseq
+    *request.call_id() == *binding.call_id().as_bytes() && request.cseq() == binding.cseq
 }
 
 /// The contact without `pn-…` URI parameters.

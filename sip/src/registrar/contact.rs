@@ -182,23 +182,24 @@ impl Wanted<'_> {
     }
 
     pub(super) fn same_device(&self, binding: &Binding) -> bool {
-        matches!((&self.instance_id, &binding.instance_id), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
+        matches!((&self.instance_id, binding.instance_id()), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
     }
 
     /// §19.1.4, with the plain case first.
     pub(super) fn same_uri(&self, binding: &Binding) -> bool {
-        self.uri.text == &*binding.contact
-            || Uri::parse(binding.contact.as_bytes()).is_ok_and(|bound| bound.equals(&self.uri))
+        self.uri.text == binding.contact()
+            || Uri::parse(binding.contact().as_bytes()).is_ok_and(|bound| bound.equals(&self.uri))
     }
 
     /// Whether `binding` is what this contact names, so that its Call-ID and CSeq order them.
     pub(super) fn names(&self, binding: &Binding) -> bool {
-        match (self.reg_id, binding.reg_id) {
+        match (self.reg_id, binding.reg_id()) {
             (Some(a), Some(b)) => a == b && self.same_device(binding),
             // A flow's contact is not compared (RFC 5626 §6); but a client may unregister without the parameters.
             (None, Some(_)) if !self.removes() => false,
             _ => {
-                let devices = self.instance_id.is_none() || binding.instance_id.is_none() || self.same_device(binding);
+                let devices =
+                    self.instance_id.is_none() || binding.instance_id().is_none() || self.same_device(binding);
                 devices && self.same_uri(binding)
             }
         }

@@ -82,13 +82,13 @@ impl GruuKey {
     /// Appends a temporary GRUU for a binding, new for each CSeq and second; nothing where the binding has no
     /// instance-id or the AOR is not a SIP URI. `now` is in seconds since the Unix epoch.
     pub fn write_temporary(&self, aor: &Aor, binding: &Binding, now: u64, out: &mut String) {
-        let Some(instance_id) = &binding.instance_id else { return };
+        let Some(instance_id) = binding.instance_id() else { return };
         if aor.host().is_empty() {
             return;
         }
         let mut plain = Vec::with_capacity(INSTANCE + CALL_ID + STAMP + aor.user().len());
         plain.extend_from_slice(&digest::<INSTANCE>(&instance_id.to_ascii_lowercase()));
-        plain.extend_from_slice(&digest::<CALL_ID>(&binding.call_id));
+        plain.extend_from_slice(&digest::<CALL_ID>(binding.call_id()));
         plain.extend_from_slice(&(now as u32).to_be_bytes());
         plain.extend_from_slice(&(binding.cseq as u16).to_be_bytes());
         plain.extend_from_slice(aor.user().as_bytes());
@@ -135,7 +135,7 @@ impl GruuKey {
 impl Gruu {
     /// Whether `binding`, one of the AOR's, belongs to the instance; for use with [`super::targets()`].
     pub fn admits(&self, binding: &Binding) -> bool {
-        let Some(id) = &binding.instance_id else { return false };
+        let Some(id) = binding.instance_id() else { return false };
         match &self.kind {
             Kind::Public { instance_id } => id.eq_ignore_ascii_case(instance_id),
             Kind::Temporary { instance, .. } => digest::<INSTANCE>(&id.to_ascii_lowercase()) == *instance,
@@ -145,11 +145,11 @@ impl Gruu {
     /// Whether the GRUU is valid and has a binding; the AOR itself must exist, which the caller knows. A public GRUU
     /// is valid as long as its AOR is (§5.4).
     pub fn check(&self, bindings: &[Binding], now: u64) -> Result<(), GruuError> {
-        let mut mine = bindings.iter().filter(|b| b.expires > now && self.admits(b));
+        let mut mine = bindings.iter().filter(|b| b.expires() > now && self.admits(b));
         match &self.kind {
             Kind::Public { .. } => mine.next().map(|_| ()).ok_or(GruuError::Unavailable),
             Kind::Temporary { call_id, made, .. } => mine
-                .any(|b| digest::<CALL_ID>(&b.call_id) == *call_id && b.registered as u32 <= *made)
+                .any(|b| digest::<CALL_ID>(b.call_id()) == *call_id && b.registered() as u32 <= *made)
                 .then_some(())
                 .ok_or(GruuError::NotFound),
         }
@@ -164,25 +164,14 @@ fn digest<const N: usize>(text: &str) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Parts;
     use super::*;
 
     fn binding(call_id: &str, registered: u64) -> Binding {
-        Binding {
-            contact: "sip:a@192.0.2.1".into(),
-            params: "".into(),
-            instance_id: Some("urn:uuid:0C67446E-F1A1".into()),
-            reg_id: None,
-            call_id: call_id.into(),
-            cseq: 1,
-            q: 1000,
-            path: "".into(),
-            flow: None,
-            received: "".into(),
-            registered,
-            expires: 5000,
-            user_agent: "".into(),
-            dormant: false,
-        }
+        let contact = "sip:a@192.0.2.1";
+        let instance_id = Some("urn:uuid:0C67446E-F1A1");
+        Binding::new(Parts { contact, instance_id, call_id, cseq: 1, registered, expires: 5000, ..Parts::default() })
+            .unwrap()
     }
 
     fn read(key: &GruuKey, uri: &str) -> Result<Option<Gruu>, GruuError> {
@@ -207,7 +196,9 @@ mod tests {
         let (key, aor) = (GruuKey::new([1; 32]), Aor::from_canonical("+491510000000@example.com"));
         let (mut uri, mut next) = (String::new(), String::new());
         key.write_temporary(&aor, &binding("c", 1000), 1010, &mut uri);
-        key.write_temporary(&aor, &Binding { cseq: 2, ..binding("c", 1000) }, 1010, &mut next);
+        let mut later = binding("c", 1000);
+        later.cseq = 2;
+        key.write_temporary(&aor, &later, 1010, &mut next);
         assert!(uri != next && !uri.contains("49151") && uri.len() < 110, "{uri}");
         let gruu = read(&key, &uri).unwrap().unwrap();
         assert_eq!(gruu.aor, aor);

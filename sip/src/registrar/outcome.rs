@@ -46,10 +46,11 @@ pub struct Refresh {
 impl Refresh {
     /// Renews `binding`, which is awake from now on.
     pub fn apply(self, binding: &mut Binding) {
-        binding.expires = self.expires;
+        binding.set_expires(self.expires);
         binding.cseq = self.cseq;
         if let Some(call_id) = self.call_id {
-            binding.call_id = call_id;
+            // The decision was made with one that fits.
+            let _ = binding.set_call_id(&call_id);
         }
         binding.flow = self.flow;
         binding.dormant = false;
@@ -129,7 +130,7 @@ impl Outcome {
         for change in &self.changes {
             match change {
                 Change::Add(binding) => report(Event::Registered, binding),
-                Change::Replace { at, with } if with.contact == current[*at].contact => {
+                Change::Replace { at, with } if with.contact() == current[*at].contact() => {
                     report(Event::Refreshed, with);
                 }
                 Change::Replace { at, with } => {

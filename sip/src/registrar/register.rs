@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use smallvec::{SmallVec, smallvec};
 
 use super::contact::{Contacts, Wanted, contacts};
-use super::{Binding, Change, Event, Outcome, Policy, Refresh, Reject, WhenFull};
+use super::{Binding, Change, Event, Outcome, Parts, Policy, Refresh, Reject, TooLong, WhenFull};
 use crate::header::NameAddr;
 use crate::message::Message;
 use crate::name::HeaderName;
@@ -48,7 +48,7 @@ pub fn register(
     let round = Round { request, current, call_id, path: &path, flow: direct.then_some(*flow), now };
     let mut taken: SmallVec<[bool; 16]> = smallvec![false; current.len()];
     let mut targets: SmallVec<[Option<usize>; 1]> = smallvec![None; wanted.len()];
-    let live = |at: usize| current[at].expires > now;
+    let live = |at: usize| current[at].expires() > now;
     for (wanted, target) in wanted.iter().zip(&mut targets) {
         *target = (0..current.len()).find(|at| !taken[*at] && live(*at) && wanted.names(&current[*at]));
         if let Some(at) = *target {
@@ -57,7 +57,7 @@ pub fn register(
     }
     for (wanted, target) in wanted.iter().zip(&mut targets).filter(|(w, t)| t.is_none() && !w.removes()) {
         let older = (0..current.len()).filter(|at| !taken[*at] && live(*at) && round.supersedes(wanted, &current[*at]));
-        *target = older.max_by_key(|at| current[*at].expires);
+        *target = older.max_by_key(|at| current[*at].expires());
         if let Some(at) = *target {
             taken[at] = true;
         }
@@ -175,7 +175,7 @@ fn remove_all(
 ) -> Result<Outcome, Reject> {
     let mut outcome = Outcome { direct, ..Outcome::default() };
     for (at, binding) in current.iter().enumerate() {
-        let why = if binding.expires > now { Event::Unregistered } else { Event::Expired };
+        let why = if binding.expires() > now { Event::Unregistered } else { Event::Expired };
         if why == Event::Unregistered {
             in_order(request, call_id, binding)?;
         }
@@ -185,7 +185,7 @@ fn remove_all(
 }
 
 fn in_order(request: &Message, call_id: &str, binding: &Binding) -> Result<(), Reject> {
-    if *binding.call_id == *call_id && request.cseq() <= binding.cseq {
+    if binding.call_id() == call_id && request.cseq() <= binding.cseq {
         return Err(Reject::OutOfOrder { seen: binding.cseq, got: request.cseq() });
     }
     Ok(())
@@ -210,10 +210,10 @@ impl Round<'_> {
     /// Whether `binding` is an older one of the same device, which `wanted` takes the place of.
     fn supersedes(&self, wanted: &Wanted<'_>, binding: &Binding) -> bool {
         match wanted.instance_id {
-            Some(_) => wanted.same_device(binding) && (wanted.reg_id.is_none() || binding.reg_id.is_none()),
+            Some(_) => wanted.same_device(binding) && (wanted.reg_id.is_none() || binding.reg_id().is_none()),
             // Call-ID stays over the registrations of one client (§10.2), but it may hold several contacts by it: only
             // what is known to be dead goes.
-            None => binding.dormant && binding.instance_id.is_none() && *binding.call_id == *self.call_id,
+            None => binding.dormant && binding.instance_id().is_none() && binding.call_id() == self.call_id,
         }
     }
 
@@ -223,40 +223,45 @@ impl Round<'_> {
 
     fn renew(&self, wanted: &Wanted<'_>, at: usize) -> Result<Change, Reject> {
         let old = &self.current[at];
-        let same = wanted.uri.text == &*old.contact
-            && wanted.params[..] == *old.params.as_bytes()
-            && wanted.instance_id.as_deref() == old.instance_id.as_deref()
-            && wanted.reg_id == old.reg_id
+        let same = wanted.uri.text == old.contact()
+            && wanted.params[..] == *old.params().as_bytes()
+            && wanted.instance_id.as_deref() == old.instance_id()
+            && wanted.reg_id == old.reg_id()
             && wanted.q == old.q
-            && *self.path == *old.path
-            && user_agent(self.request) == &*old.user_agent
-            && self.received(wanted) == old.received.parse().ok();
+            && self.path == old.path()
+            && user_agent(self.request) == old.user_agent()
+            && self.received(wanted) == old.received().parse().ok();
         if !same {
             return Ok(Change::Replace { at, with: self.binding(wanted, Some(old))? });
         }
-        let call_id = (*old.call_id != *self.call_id).then(|| self.call_id.into());
+        let mut call_id = None;
+        if old.call_id() != self.call_id {
+            Parts { call_id: self.call_id, ..old.parts() }.check().map_err(too_long)?;
+            call_id = Some(self.call_id.into());
+        }
         let with = Refresh { expires: self.expires(wanted), cseq: self.request.cseq(), call_id, flow: self.flow };
         Ok(Change::Refresh { at, with })
     }
 
     fn binding(&self, wanted: &Wanted<'_>, old: Option<&Binding>) -> Result<Binding, Reject> {
         self.no_loop(&wanted.uri)?;
-        Ok(Binding {
-            contact: wanted.uri.text.into(),
-            params: String::from_utf8_lossy(&wanted.params).into(),
-            instance_id: wanted.instance_id.as_deref().map(Into::into),
+        Binding::new(Parts {
+            contact: wanted.uri.text,
+            params: &String::from_utf8_lossy(&wanted.params),
+            instance_id: wanted.instance_id.as_deref(),
             reg_id: wanted.reg_id,
-            call_id: self.call_id.into(),
+            call_id: self.call_id,
             cseq: self.request.cseq(),
             q: wanted.q,
-            path: self.path.into(),
+            path: self.path,
             flow: self.flow,
-            received: self.received(wanted).map_or_else(Box::default, |source| source.to_string().into()),
-            registered: old.map_or(self.now, |old| old.registered),
+            received: &self.received(wanted).map_or_else(String::new, |source| source.to_string()),
+            registered: old.map_or(self.now, Binding::registered),
             expires: self.expires(wanted),
-            user_agent: user_agent(self.request).into(),
+            user_agent: user_agent(self.request),
             dormant: false,
         })
+        .map_err(too_long)
     }
 
     /// Where a UDP client is seen to be, if its contact says otherwise.
@@ -275,6 +280,11 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// A header section is not long enough to get here, whatever the policy allows, so that the words matter little.
+fn too_long(_: TooLong) -> Reject {
+    Reject::BadRequest("Contact Too Long")
 }
 
 fn user_agent(request: &Message) -> &str {
@@ -308,7 +318,7 @@ fn make_room(outcome: &mut Outcome, current: &[Binding], policy: &Policy) -> Res
         })
     };
     let mut victims: Vec<usize> = (0..current.len()).filter(|at| !touched(*at)).collect();
-    victims.sort_by_key(|at| (!current[*at].dormant, current[*at].registered, current[*at].expires));
+    victims.sort_by_key(|at| (!current[*at].dormant, current[*at].registered(), current[*at].expires()));
     if victims.len() < excess {
         return Err(Reject::Full(current.len() - removed));
     }

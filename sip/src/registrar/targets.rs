@@ -34,9 +34,9 @@ pub fn targets<'b>(
     admits: impl Fn(&Binding) -> bool,
 ) -> SmallVec<[Target<'b>; 2]> {
     let mut found: SmallVec<[Target<'b>; 2]> = SmallVec::new();
-    let reached = bindings.iter().filter(|b| b.expires > now && !b.dormant && admits(b) && reachable(b, &alive));
+    let reached = bindings.iter().filter(|b| b.expires() > now && !b.dormant && admits(b) && reachable(b, &alive));
     for binding in reached {
-        let same = |t: &&mut Target<'_>| match (&t.binding.instance_id, &binding.instance_id) {
+        let same = |t: &&mut Target<'_>| match (t.binding.instance_id(), binding.instance_id()) {
             (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
         };
@@ -44,10 +44,10 @@ pub fn targets<'b>(
             None => found.push(Target { binding, alternates: SmallVec::new() }),
             Some(target) => {
                 let mut other = binding;
-                if other.expires > target.binding.expires {
+                if other.expires() > target.binding.expires() {
                     std::mem::swap(&mut other, &mut target.binding);
                 }
-                let at = target.alternates.iter().position(|a| a.expires < other.expires);
+                let at = target.alternates.iter().position(|a| a.expires() < other.expires());
                 target.alternates.insert(at.unwrap_or(target.alternates.len()), other);
             }
         }
@@ -65,13 +65,13 @@ pub fn sleeping(
 ) -> SmallVec<[&Binding; 2]> {
     let awake = targets(bindings, now, &alive, &admits);
     let mut found: SmallVec<[&Binding; 2]> = SmallVec::new();
-    for binding in bindings.iter().filter(|b| b.expires > now && admits(b)) {
+    for binding in bindings.iter().filter(|b| b.expires() > now && admits(b)) {
         if awake.iter().any(|t| t.binding.device() == binding.device()) {
             continue;
         }
         match found.iter_mut().find(|f| f.device() == binding.device()) {
             None => found.push(binding),
-            Some(seen) if seen.expires < binding.expires => *seen = binding,
+            Some(seen) if seen.expires() < binding.expires() => *seen = binding,
             Some(_) => {}
         }
     }
@@ -79,36 +79,29 @@ pub fn sleeping(
 }
 
 fn reachable(binding: &Binding, alive: &impl Fn(&Flow) -> bool) -> bool {
-    let Ok(uri) = Uri::parse(binding.contact.as_bytes()) else { return false };
+    let Ok(uri) = Uri::parse(binding.contact().as_bytes()) else { return false };
     match &binding.flow {
         _ if !uri.is_sip() => false,
         Some(flow) => alive(flow),
         // Behind a proxy its Path leads on; else the contact itself has to listen, which no browser does.
-        None => !binding.path.is_empty() || !matches!(uri.transport(), Some(Transport::Ws | Transport::Wss)),
+        None => !binding.path().is_empty() || !matches!(uri.transport(), Some(Transport::Ws | Transport::Wss)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Parts;
     use super::*;
 
     fn binding(contact: &str, instance: Option<&str>, reg_id: Option<u32>, q: u16, expires: u64) -> Binding {
-        Binding {
-            contact: contact.into(),
-            params: "".into(),
-            instance_id: instance.map(Into::into),
-            reg_id,
-            call_id: "c".into(),
-            cseq: 1,
-            q,
-            path: "".into(),
-            flow: None,
-            received: "".into(),
-            registered: 0,
-            expires,
-            user_agent: "".into(),
-            dormant: false,
-        }
+        let parts =
+            Parts { contact, instance_id: instance, reg_id, call_id: "c", cseq: 1, q, expires, ..Parts::default() };
+        Binding::new(parts).unwrap()
+    }
+
+    fn with(mut binding: Binding, dormant: bool, flow: Option<Flow>) -> Binding {
+        (binding.dormant, binding.flow) = (dormant, flow);
+        binding
     }
 
     #[test]
@@ -121,13 +114,13 @@ mod tests {
             binding("sip:a@1.1.1.3", Some("urn:1"), Some(3), 500, 250),
             binding("sip:a@1.1.2.1", None, None, 1000, 200),
             binding("sip:a@1.1.3.1", None, None, 700, 100),
-            Binding { dormant: true, ..binding("sip:a@1.1.4.1", Some("urn:4"), None, 700, 200) },
-            Binding { flow: Some(dead), ..binding("sip:a@1.1.5.1", Some("urn:5"), None, 700, 200) },
+            with(binding("sip:a@1.1.4.1", Some("urn:4"), None, 700, 200), true, None),
+            with(binding("sip:a@1.1.5.1", Some("urn:5"), None, 700, 200), false, Some(dead)),
             binding("tel:+1", None, None, 700, 200),
             binding("sip:a@x.invalid;transport=ws", None, None, 700, 200),
         ];
         let list = |found: &[Target<'_>]| -> Vec<String> {
-            let contact = |b: &Binding| b.contact.rsplit('@').next().unwrap_or_default().to_owned();
+            let contact = |b: &Binding| b.contact().rsplit('@').next().unwrap_or_default().to_owned();
             found
                 .iter()
                 .map(|t| {
@@ -138,10 +131,10 @@ mod tests {
         };
         let found = targets(&bindings, 100, |flow| flow.connection != 7, |_| true);
         assert_eq!(list(&found), ["1.1.2.1", "1.1.1.2 1.1.1.3 1.1.1.1"]);
-        let found = targets(&bindings, 100, |_| true, |b| b.instance_id.as_deref() == Some("urn:5"));
+        let found = targets(&bindings, 100, |_| true, |b| b.instance_id() == Some("urn:5"));
         assert_eq!(list(&found), ["1.1.5.1"]);
-        let asleep = sleeping(&bindings, 100, |flow| flow.connection != 7, |b| b.instance_id.is_some());
-        let asleep: Vec<_> = asleep.iter().filter_map(|b| b.instance_id.as_deref()).collect();
+        let asleep = sleeping(&bindings, 100, |flow| flow.connection != 7, |b| b.instance_id().is_some());
+        let asleep: Vec<_> = asleep.iter().filter_map(|b| b.instance_id()).collect();
         assert_eq!(asleep, ["urn:4", "urn:5"]);
     }
 }

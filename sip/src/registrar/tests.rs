@@ -59,7 +59,7 @@ impl Desk {
             Ok(outcome) => {
                 let mut events = Vec::new();
                 outcome.events(&self.bindings, |event, binding| {
-                    events.push(format!("{} {}", event.as_str(), binding.contact));
+                    events.push(format!("{} {}", event.as_str(), binding.contact()));
                 });
                 let durable = if outcome.is_durable() { " !" } else { "" };
                 outcome.apply(&mut self.bindings);
@@ -180,7 +180,7 @@ fn time_is_granted_by_wish_and_policy() {
     ] {
         let mut desk = Desk { policy: policy.clone(), ..desk() };
         desk.send("a 1", headers);
-        assert_eq!(desk.bindings[0].expires - desk.now, granted, "{headers}");
+        assert_eq!(desk.bindings[0].expires() - desk.now, granted, "{headers}");
     }
 }
 
@@ -259,7 +259,7 @@ fn outbound_depends_on_the_first_hop() {
         let desk = Desk { vias, ..desk() };
         let got = desk.decide("a 1", &format!("{headers}{contact}")).map_err(|r| r.status()).map(|outcome| {
             let [Change::Add(binding)] = &outcome.changes[..] else { panic!("{outcome:?}") };
-            (outcome.outbound, binding.reg_id)
+            (outcome.outbound, binding.reg_id())
         });
         assert_eq!(got, expected, "{name}");
     }
@@ -280,7 +280,7 @@ fn the_path_is_kept_and_echoed() {
     let mut desk = desk();
     let headers = "Path: <sip:p1.example.com;lr>,\n <sip:p2.example.com;lr>\nPath: <sip:p3.example.com;lr>\nContact: <sip:a@1.1.1.1>";
     desk.send("a 1", headers);
-    assert_eq!(&*desk.bindings[0].path, "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>, <sip:p3.example.com;lr>");
+    assert_eq!(desk.bindings[0].path(), "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>, <sip:p3.example.com;lr>");
     assert_eq!(desk.send("a 2", headers), "refreshed sip:a@1.1.1.1");
     assert!(desk.answer("a 3", headers, None).contains("\nPath: <sip:p3.example.com;lr>\n"));
     desk.policy.strict_path = true;
@@ -360,6 +360,6 @@ fn a_path_with_our_token_leads_back_to_the_flow() {
     let headers = format!("{path}\nSupported: path, outbound\nContact: <sip:a@x.invalid;transport=ws>;reg-id=1;{U1}");
     assert_eq!(desk.send("a 1", &headers), "registered sip:a@x.invalid;transport=ws !");
     let found = targets(&desk.bindings, desk.now, |_| false, |_| true);
-    let route = crate::header::NameAddr::parse(found[0].binding.path.as_bytes()).unwrap();
+    let route = crate::header::NameAddr::parse(found[0].binding.path().as_bytes()).unwrap();
     assert_eq!(tokens.read(route.parse_uri().unwrap().user).map(|t| t.flow), Ok(desk.flow()));
 }

@@ -244,7 +244,7 @@ impl LocationStore for Postgres {
             for row in &rows {
                 let mut bindings = codec::take_bindings(row.try_get(2)?)?;
                 let before = bindings.len();
-                bindings.retain(|binding| binding.expires > now);
+                bindings.retain(|binding| binding.expires() > now);
                 match self.replace(row.try_get(0)?, revision(row, 1)?, &bindings).await {
                     Ok(_) => removed += (before - bindings.len()) as u64,
                     // Refreshed meanwhile.
@@ -288,7 +288,7 @@ fn past<'q>(
 }
 
 fn lapses(bindings: &[Binding]) -> i64 {
-    bindings.iter().map(|binding| binding.expires).min().unwrap_or(0).min(i64::MAX as u64) as i64
+    bindings.iter().map(|binding| binding.expires()).min().unwrap_or(0).min(i64::MAX as u64) as i64
 }
 
 fn revision(row: &sqlx::postgres::PgRow, column: usize) -> Result<Revision, sqlx::Error> {

@@ -326,7 +326,7 @@ impl LocationStore for Sqlite {
             for row in &rows {
                 let mut bindings = codec::take_bindings(row.try_get(2)?)?;
                 let before = bindings.len();
-                bindings.retain(|binding| binding.expires > now);
+                bindings.retain(|binding| binding.expires() > now);
                 let next = Location::new(row.try_get::<&str, _>(0)?.into(), &bindings);
                 let seen = revision(row.try_get(1)?);
                 asked.push((before - bindings.len(), self.ask(move |tx| Op::Replace { next, seen, tx })));
@@ -353,7 +353,7 @@ impl Location {
     fn new(aor: Box<str>, bindings: &[Binding]) -> Location {
         Location {
             aor,
-            lapses: bindings.iter().map(|binding| binding.expires).min().unwrap_or(0).min(i64::MAX as u64),
+            lapses: bindings.iter().map(|binding| binding.expires()).min().unwrap_or(0).min(i64::MAX as u64),
             data: if bindings.is_empty() { Vec::new() } else { codec::put_bindings(bindings) },
         }
     }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use chappe_sip::registrar::Binding;
+use chappe_sip::registrar::{Binding, Parts};
 use chappe_sip::{Flow, Transport};
 
 use super::binding;
@@ -13,23 +13,23 @@ pub(super) async fn reads_back_all_but_the_flow(stores: &Stores) {
         connection: 7,
         remote: std::net::SocketAddr::from(([192, 0, 2, 7], 5061)),
     };
-    let full = Binding { flow: Some(flow), ..binding("a", 2_000) };
-    let bare = Binding {
-        instance_id: None,
-        reg_id: None,
-        params: "".into(),
-        path: "".into(),
-        received: "".into(),
-        user_agent: "".into(),
+    let mut full = binding("a", 2_000);
+    full.flow = Some(flow);
+    let bare = Parts {
+        contact: "sip:b@192.0.2.7",
+        call_id: "3848276298220188511",
         cseq: u32::MAX >> 1,
         q: 0,
+        expires: u64::from(u32::MAX),
         dormant: true,
-        ..binding("b", u64::from(u32::MAX) + 10)
+        ..Parts::default()
     };
+    let bare = Binding::new(bare).unwrap();
     let locations = &stores.locations;
     assert_eq!(locations.bindings("u@d").await.unwrap(), (Revision::NONE, vec![]));
     let revision = locations.replace("u@d", Revision::NONE, &[full.clone(), bare.clone()]).await.unwrap();
-    let expected = vec![Binding { flow: None, ..full }, bare];
+    full.flow = None;
+    let expected = vec![full, bare];
     assert_eq!(locations.bindings("u@d").await.unwrap(), (revision, expected));
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn of_two_replacing_at_once_one_is_told(stores: &Stores) {
     };
     futures_util::future::join_all((0..20).map(device)).await;
     let mut bound: Vec<_> = locations.bindings("u@d").await.unwrap().1;
-    bound.sort_by(|a, b| a.contact.cmp(&b.contact));
+    bound.sort_by(|a, b| a.contact().cmp(b.contact()));
     bound.dedup();
     assert_eq!(bound.len(), 20);
 }

@@ -14,7 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use chappe_sip::registrar::Binding;
+use chappe_sip::registrar::{Binding, Parts};
 
 use crate::{NewMessage, Stores, Wants};
 
@@ -97,22 +97,23 @@ cases! {
 }
 
 fn binding(instance: &str, expires: u64) -> Binding {
-    Binding {
-        contact: format!("sip:{instance}@192.0.2.7:5061;transport=tls").into(),
-        params: ";+g.oma.sip-im;audio".into(),
-        instance_id: Some(format!("urn:uuid:{instance}").into()),
+    Binding::new(Parts {
+        contact: &format!("sip:{instance}@192.0.2.7:5061;transport=tls"),
+        params: ";+g.oma.sip-im;audio",
+        instance_id: Some(&format!("urn:uuid:{instance}")),
         reg_id: Some(1),
-        call_id: "3848276298220188511".into(),
+        call_id: "3848276298220188511",
         cseq: 17,
         q: 700,
-        path: "<sip:edge.example.com;lr>".into(),
+        path: "<sip:edge.example.com;lr>",
         flow: None,
-        received: "198.51.100.3:40112".into(),
+        received: "198.51.100.3:40112",
         registered: 1_000,
         expires,
-        user_agent: "Phone/1.0".into(),
+        user_agent: "Phone/1.0",
         dormant: false,
-    }
+    })
+    .unwrap()
 }
 
 fn message(recipient: &str, device: Option<&str>, text: &str) -> NewMessage {
