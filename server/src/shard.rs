@@ -91,8 +91,8 @@ impl Turn<'_> {
         self.respond(key, status, bytes);
     }
 
-    /// Answers a REGISTER. Copies of it come within T4 or, should every 200 get lost, are challenged as a reuse of their
-    /// nonce, which makes the client register again; so its transaction need not be held for longer.
+    /// Answers a REGISTER. Its first copies come within 4·T1; later ones, should every 200 get lost, are challenged as a
+    /// reuse of their nonce, which makes the client register again; so its transaction need not be held for longer.
     pub fn registered(&mut self, key: ServerKey, bytes: Bytes) {
         self.respond(key, 200, bytes);
         self.shard.layer.shorten(self.now, key);

@@ -402,11 +402,11 @@ impl Layer {
         }
     }
 
-    /// Lets an answered non-INVITE be forgotten after T4 and not 64·T1, where a copy that comes later does no harm as a
-    /// new request. Frees memory where many such requests come.
+    /// Lets an answered non-INVITE be forgotten after 4·T1 ([`Timers::copies`]) and not 64·T1, where a copy that comes
+    /// later does no harm as a new request. Frees memory where many such requests come.
     pub fn shorten(&mut self, now: Instant, key: ServerKey) {
         let Some(slot) = self.entries.slot_of(key.0) else { return };
-        let at = now + self.config.timers.t4;
+        let at = now + self.config.timers.copies();
         if let Some(Entry { machine: Machine::NonInviteServer(tx), .. }) = self.entries.get_mut(slot) {
             tx.shorten(at);
             self.settle(slot);

@@ -56,6 +56,11 @@ impl Timers {
         self.t1 * 64
     }
 
+    /// 4·T1: by then the copies of a request that come 1·T1 and 3·T1 after it are here. 2 s by default.
+    pub fn copies(&self) -> Duration {
+        self.t1 * 4
+    }
+
     /// When a non-INVITE is due a 100: a client's timer E has then been set to T2 (RFC 4320 §4.1). 3.5 s by default.
     pub fn non_invite_trying(&self) -> Duration {
         let (mut at, mut interval) = (Duration::ZERO, self.t1);

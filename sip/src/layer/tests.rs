@@ -62,6 +62,27 @@ fn a_request_reaches_the_user_once_and_its_copies_get_the_answer() {
 }
 
 #[test]
+fn a_shortened_transaction_answers_the_first_two_copies() {
+    let (t0, mut layer) = shard();
+    let message = request("REGISTER", "z9hG4bK1");
+    let key = open(&mut layer, t0, Transport::Udp, &message);
+    layer.shorten(t0, key);
+    assert!(layer.is_open(key), "there is no answer yet");
+    layer.respond(t0, key, 200, response_bytes(&message, 200)).unwrap();
+    layer.shorten(t0, key);
+    sent(&mut layer);
+    for at in [500, 1_500] {
+        run(&mut layer, t0, at);
+        assert_eq!(layer.handle_message(t0 + ms(at), flow(Transport::Udp), &message), Input::Absorbed);
+        assert_eq!(sent(&mut layer), ["SIP/2.0 200 OK"]);
+    }
+    run(&mut layer, t0, 1_999);
+    assert_eq!(layer.len(), 1);
+    run(&mut layer, t0, 2_000);
+    assert!(layer.is_empty());
+}
+
+#[test]
 fn an_unanswered_invite_gets_a_100_after_200_ms_or_at_once() {
     let (t0, mut layer) = shard();
     open(&mut layer, t0, Transport::Udp, &request("INVITE", "z9hG4bK1"));
