@@ -254,6 +254,31 @@ mod tests {
         assert_eq!(location.with("u@d", <[Binding]>::to_vec), [new]);
     }
 
+    /// What a phone costs that registers over UDP: its contact, Call-ID and User-Agent are 100 bytes, its AOR 20.
+    #[test]
+    fn a_binding_takes_few_bytes() {
+        const USERS: usize = 10_000;
+        let location = Location::default();
+        let used = allocation_counter::measure(|| {
+            for n in 0..USERS {
+                let phone = Binding::new(Parts {
+                    contact: &format!("sip:user{n:06}@192.0.2.7:{:05};ob", n % 60_000),
+                    call_id: &format!("{n:032x}"),
+                    cseq: 1,
+                    flow: binding("", None, 0, 0).flow,
+                    registered: 1_750_000_000,
+                    expires: 1_750_003_600,
+                    user_agent: "Example Phone/1.2.3 (test)",
+                    ..Parts::default()
+                });
+                location.update(&format!("user{n:06}@example.org"), |bindings| bindings.push(phone.unwrap()));
+            }
+        });
+        let each = used.bytes_current as usize / USERS;
+        assert!((200..=320).contains(&each), "{each} bytes");
+        assert_eq!(used.count_current as usize / USERS, 3, "the AOR, the list, the text");
+    }
+
     #[test]
     fn bindings_lapse() {
         let location = Location::default();
