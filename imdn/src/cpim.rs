@@ -306,14 +306,11 @@ pub fn head_is_complete(bytes: &[u8], limits: Limits) -> bool {
     let mut lines = Lines { bytes, at: 0, headers: 0, limits };
     lines.preamble();
     let (mut headers, mut in_content, mut content_headers) = (0, false, 0);
-    while let rest = &bytes[lines.at..]
-        && rest.contains(&b'\n')
-        && lines.at <= limits.head
+    while lines.at <= limits.head
+        && let Some(line) = whole_line(&bytes[lines.at..])
     {
-        let line = Line(&rest[..line_len(rest)]);
         lines.at += line.0.len();
-        let header = Header::parse(Cow::Borrowed(line.0));
-        let is_content = header.as_ref().is_some_and(is_content_header);
+        let is_content = Header::parse(Cow::Borrowed(line.0)).as_ref().is_some_and(is_content_header);
         match (line.is_blank(), in_content) {
             (true, true) => return true,
             (true, false) => in_content = headers > 0,
@@ -348,8 +345,11 @@ fn is_imdn_name(name: &str) -> bool {
 
 /// A line that begins with a blank continues another, so where no header stands before it it is content.
 fn is_content_header(header: &Header<'_>) -> bool {
-    !matches!(header.as_bytes().first(), Some(b' ' | b'\t'))
-        && header.name().get(..8).is_some_and(|start| start.eq_ignore_ascii_case("Content-"))
+    starts_like_content_header(header.as_bytes())
+}
+
+fn starts_like_content_header(line: &[u8]) -> bool {
+    line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"Content-"))
 }
 
 /// Cuts lines off, with the folded ones that belong to them.
@@ -411,6 +411,22 @@ impl<'a> Lines<'a> {
             && Line(&self.bytes[self.at..][..len]).is_blank()
         {
             self.at += len;
+        }
+    }
+}
+
+/// The first line with the folded ones that belong to it, once it is known where it ends: what follows a line may go on
+/// with it, but nothing goes on with a line that can be no header of content, nor with an empty one.
+fn whole_line(bytes: &[u8]) -> Option<Line<'_>> {
+    let mut len = 0;
+    loop {
+        len += bytes[len..].iter().position(|c| *c == b'\n')? + 1;
+        let line = Line(&bytes[..len]);
+        match bytes.get(len) {
+            _ if line.is_blank() => return Some(line),
+            Some(b' ' | b'\t') => {}
+            None if starts_like_content_header(line.0) => return None,
+            _ => return Some(line),
         }
     }
 }

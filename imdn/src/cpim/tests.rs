@@ -171,6 +171,9 @@ fn head_of_a_message_in_chunks() {
     assert!(!head_is_complete(b"A: b\r\n\r\nContent-Ty", limits));
     assert!(head_is_complete(b"A: b\r\n\r\nhello\r\n", limits));
     assert!(!head_is_complete(b"A: b\r\n\tContent-Type: c\r\n", limits), "the header goes on");
+    assert!(!head_is_complete(b"A: b\r\n\r\nContent-Type\r\n", limits), "the header may go on");
+    assert!(!head_is_complete(b"A: b\r\n\r\nContent-Type\r\n\t: c", limits));
+    assert!(head_is_complete(b"A: b\r\n\r\nContent-Type\r\nd", limits));
     assert!(head_is_complete(&[b'a'; 99], Limits { head: 98, ..limits }));
 }
 
