@@ -381,18 +381,14 @@ impl Inner {
         if out.items.is_empty() {
             return;
         }
-        let mut items = std::mem::take(&mut out.items);
-        if items.len() == 1 {
+        if out.items.len() == 1 {
             // The usual case needs no sorting.
-            if let Some(item) = items.pop() {
+            if let Some(item) = out.items.pop() {
                 self.deliver(item.to, Batch::from_iter([(item.bytes, item.tag)]), near);
             }
-            out.items = items;
             return;
         }
-        // Stable, so that the messages of each connection keep their order and come together.
-        items.sort_by_key(|item| item.to.connection());
-        let mut items = items.into_iter().peekable();
+        let mut items = out.take_in_order(near.map(|near| near.flow.connection)).peekable();
         while let Some(Item { to, bytes, tag }) = items.next() {
             let mut batch = Batch::from_iter([(bytes, tag)]);
             while let Some(next) = items.next_if(|next| next.to.joins(&to)) {
@@ -438,13 +434,6 @@ impl Inner {
 }
 
 impl Destination {
-    fn connection(&self) -> u64 {
-        match self {
-            Destination::Flow(flow) => flow.connection,
-            Destination::Target(_) => 0,
-        }
-    }
-
     fn joins(&self, other: &Destination) -> bool {
         match (self, other) {
             (Destination::Flow(a), Destination::Flow(b)) => a.connection == b.connection && a.connection != 0,

@@ -1,8 +1,10 @@
 //! Messages on their way out, collected while events are handled.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use bytes::Bytes;
 use chappe_sip::{Flow, Transport};
 use smallvec::SmallVec;
@@ -54,9 +56,37 @@ impl Outbox {
         self.items.len()
     }
 
+    /// Takes the messages out, those of one connection together and in their order. What goes to `near`, the connection
+    /// that brought it all about, comes first, and the others by the first message of each: the answer to a request
+    /// that leaves here must not overtake what was put in before it, as a 486 would the 100.
+    pub(crate) fn take_in_order(&mut self, near: Option<u64>) -> impl Iterator<Item = Item> + use<> {
+        let mut first = HashMap::<u64, usize, RandomState>::default();
+        let mut ranked: SmallVec<[(usize, Item); 2]> = SmallVec::with_capacity(self.items.len());
+        for (at, item) in (1..).zip(self.items.drain(..)) {
+            let rank = match item.to.connection() {
+                0 => at,
+                connection if near == Some(connection) => 0,
+                connection => *first.entry(connection).or_insert(at),
+            };
+            ranked.push((rank, item));
+        }
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, item)| item)
+    }
+
     /// Drops what has not been flushed.
     pub fn clear(&mut self) {
         self.items.clear();
+    }
+}
+
+impl Destination {
+    /// 0 for what goes in a datagram or to an address.
+    fn connection(&self) -> u64 {
+        match self {
+            Destination::Flow(flow) => flow.connection,
+            Destination::Target(_) => 0,
+        }
     }
 }
 
@@ -121,6 +151,27 @@ pub enum SendError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_overtakes_what_was_put_in_before() {
+        for (name, near, put, expected) in [
+            ("100 over TCP before INVITE over UDP", None, "7a 0b", "7a 0b"),
+            ("100 to a later connection before INVITE to an earlier one", Some(7), "7a 3b", "7a 3b"),
+            ("two requests in one read", Some(7), "7a 3b 7c 3d 0e", "7a 7c 3b 3d 0e"),
+            ("from a task", None, "0a 9b 0c 3d 9e 0f", "0a 9b 9e 0c 3d 0f"),
+        ] {
+            let mut out = Outbox::new();
+            for message in put.split(' ') {
+                let connection = u64::from(message.as_bytes()[0] - b'0');
+                let remote = "192.0.2.1:5060".parse().unwrap();
+                let flow = Flow { transport: Transport::Tcp, listener: 0, connection, remote };
+                out.send(flow, Bytes::from(message.to_owned()), Outbox::UNTAGGED);
+            }
+            let taken: Vec<_> = out.take_in_order(near).map(|item| item.bytes).collect();
+            assert_eq!(taken.join(&b' '), expected.as_bytes(), "{name}");
+            assert!(out.is_empty());
+        }
+    }
 
     #[test]
     fn large_requests_leave_udp() {
