@@ -10,7 +10,7 @@ need() {
     */*) for file in $1; do [ -e "$file" ] && return 0; done ;;
     *) PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null && return 0 ;;
     esac
-    missing="$missing $2"
+    case "$missing " in *" $2 "*) ;; *) missing="$missing $2" ;; esac
 }
 
 required=no
