@@ -49,8 +49,6 @@ pub struct Pager {
     devices: SmallVec<[Device; 2]>,
     /// Id in the queue.
     stored: Option<u64>,
-    /// The sender has its 2xx.
-    accepted: bool,
     accepted_ms: u64,
 }
 
@@ -113,7 +111,6 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         facts,
         devices,
         stored: None,
-        accepted: false,
         accepted_ms: epoch_ms(),
     });
     for (device, status) in failed {
@@ -180,7 +177,6 @@ impl Pager {
             return;
         }
         core.ledger.delivered_at_once();
-        self.accepted = true;
         core.recent.push(&Relayed {
             message_id: self.facts.message_id.as_deref(),
             call_id: &String::from_utf8_lossy(self.message.call_id()),
