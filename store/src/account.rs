@@ -46,6 +46,30 @@ pub enum AccountError {
     Store(#[from] StoreError),
 }
 
+/// Why a transaction on accounts failed: the caller's fault, or the machine's.
+pub(crate) enum Failed {
+    Account(AccountError),
+    Sql(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Failed {
+        Failed::Sql(error)
+    }
+}
+
+impl From<AccountError> for Failed {
+    fn from(error: AccountError) -> Failed {
+        Failed::Account(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Failed {
+        Failed::Account(error.into())
+    }
+}
+
 /// What an import did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {

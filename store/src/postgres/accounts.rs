@@ -6,32 +6,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Executor, Row};
 
 use super::{PIECE, Postgres, TRIES, again, past, shard};
-use crate::account::{Account, AccountError, AccountStore, Imported, Secrets};
+use crate::account::{Account, AccountError, AccountStore, Failed, Imported, Secrets};
 use crate::{StoreError, codec};
-
-/// The caller's fault, or the machine's.
-enum Failed {
-    Account(AccountError),
-    Sql(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Failed {
-        Failed::Sql(error)
-    }
-}
-
-impl From<AccountError> for Failed {
-    fn from(error: AccountError) -> Failed {
-        Failed::Account(error)
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Failed {
-        Failed::Account(error.into())
-    }
-}
 
 /// What is done in one transaction.
 enum Change<'a> {

@@ -7,7 +7,7 @@ use sqlx::{Arguments, Executor, Row};
 
 use super::Answer;
 use super::bulk::Bulk;
-use crate::account::{Account, AccountError, Imported, Secrets};
+use crate::account::{Account, AccountError, Failed, Imported, Secrets};
 use crate::{StoreError, codec};
 
 /// What can be asked.
@@ -81,30 +81,6 @@ pub(super) async fn write(conn: &mut SqliteConnection, op: AccountOp) -> Result<
         }
     };
     Ok(Box::new(move |end| drop(tx.send(end.map(|()| answer)))))
-}
-
-/// The caller's fault, or the machine's.
-enum Failed {
-    Account(AccountError),
-    Sql(sqlx::Error),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Failed {
-        Failed::Sql(error)
-    }
-}
-
-impl From<AccountError> for Failed {
-    fn from(error: AccountError) -> Failed {
-        Failed::Account(error)
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Failed {
-        Failed::Account(error.into())
-    }
 }
 
 async fn add(conn: &mut SqliteConnection, account: Account) -> Result<(), Failed> {
