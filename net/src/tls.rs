@@ -17,7 +17,7 @@ pub(crate) use verify::{identity, server_name};
 
 use crate::counters::Counters;
 use certificates::Certificates;
-use verify::{AnyCertificate, DomainVerifier};
+use verify::Verifier;
 
 /// Certificates and what is asked of peers.
 #[derive(Debug, Clone, Default)]
@@ -169,14 +169,9 @@ fn client(config: &TlsConfig, certificates: Option<Arc<Certificates>>) -> Result
     let provider = Arc::new(ring::default_provider());
     let algorithms = provider.signature_verification_algorithms;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = match &config.verify {
-        Verify::Nothing => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate { algorithms }))
-        }
-        Verify::Files(files) => {
-            let verifier = DomainVerifier { roots: authorities(files)?, algorithms };
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-        }
+    let roots = match &config.verify {
+        Verify::Nothing => None,
+        Verify::Files(files) => Some(authorities(files)?),
         Verify::System => {
             let mut roots = RootCertStore::empty();
             let found = rustls_native_certs::load_native_certs();
@@ -184,9 +179,10 @@ fn client(config: &TlsConfig, certificates: Option<Arc<Certificates>>) -> Result
                 tracing::warn!(%error, "cannot read an authority of the system");
             }
             roots.add_parsable_certificates(found.certs);
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(DomainVerifier { roots, algorithms }))
+            Some(roots)
         }
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { roots, algorithms }));
     let mut client = match certificates {
         // Shown only to servers that ask (mutual TLS between domains, RFC 5922 §7.4).
         Some(certificates) => builder.with_client_cert_resolver(certificates),

@@ -36,14 +36,15 @@ fn strip_sip(uri: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("sip").then_some(rest)
 }
 
-/// Verifies that a server's certificate leads to an authority and is for the domain asked for.
+/// Verifies that a server's certificate leads to an authority and is for the domain asked for, or takes any.
 #[derive(Debug)]
-pub(super) struct DomainVerifier {
-    pub(super) roots: RootCertStore,
+pub(super) struct Verifier {
+    /// `None` takes any certificate, where the configuration says so; its key still has to sign the handshake.
+    pub(super) roots: Option<RootCertStore>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for DomainVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -52,55 +53,15 @@ impl ServerCertVerifier for DomainVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
         match server_name {
             ServerName::DnsName(name) if identity(end_entity).is_domain(name.as_ref()) => {}
             ServerName::DnsName(_) => return Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
             other => verify_server_name(&certificate, other)?,
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Takes any certificate, where the configuration says so.
-#[derive(Debug)]
-pub(super) struct AnyCertificate {
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 
