@@ -1,6 +1,7 @@
 //! Long runs: `make soak`.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chappe_e2e::{Options, Phone, Server, Transport, wait_for};
@@ -65,11 +66,13 @@ fn nothing_is_lost_over_many_crashes() {
     let mut accepted: HashMap<usize, Vec<String>> = HashMap::new();
     let mut came: HashMap<usize, Vec<String>> = HashMap::new();
     for round in 0..20 {
+        let answered = AtomicUsize::new(0);
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..PEOPLE)
                 .map(|user| {
                     let transport = [Transport::Tcp, Transport::Ws][(user + round) % 2];
                     let mut phone = Phone::registered(&server, user, transport);
+                    let answered = &answered;
                     scope.spawn(move || {
                         let mut sent = Vec::new();
                         let mut got = Vec::new();
@@ -77,7 +80,10 @@ fn nothing_is_lost_over_many_crashes() {
                             let to = (user + 1 + number % (PEOPLE - 1)) % PEOPLE;
                             let text = format!("{round}.{user}.{number}");
                             match phone.message(to, &text) {
-                                Ok(200 | 202) => sent.push((to, text)),
+                                Ok(200 | 202) => {
+                                    sent.push((to, text));
+                                    answered.fetch_add(1, Ordering::Relaxed);
+                                }
                                 Ok(503) => {}
                                 Ok(code) => panic!("{text} got {code}"),
                                 Err(_) => break,
@@ -94,7 +100,9 @@ fn nothing_is_lost_over_many_crashes() {
                     })
                 })
                 .collect();
-            std::thread::sleep(Duration::from_millis(1500 + 137 * round as u64));
+            // Every time in another state.
+            let enough = 500 + 137 * round;
+            wait_for("messages", || (answered.load(Ordering::Relaxed) >= enough).then_some(()));
             server.kill();
             workers.into_iter().map(|worker| worker.join().unwrap()).collect()
         });
