@@ -154,11 +154,13 @@ impl<'a> Description<'a> {
         &self.session
     }
 
+    /// The sections, in order.
     #[must_use]
     pub fn media(&self) -> &[Media<'a>] {
         &self.media
     }
 
+    /// The sections, to be changed.
     pub fn media_mut(&mut self) -> &mut [Media<'a>] {
         &mut self.media
     }

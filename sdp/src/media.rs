@@ -70,6 +70,7 @@ impl<'a> Media<'a> {
         self.part(&self.kind)
     }
 
+    /// That of the `m=` line.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -109,6 +110,7 @@ impl<'a> Media<'a> {
         find_all(&self.lines, name)
     }
 
+    /// Whether this section has an attribute of that name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.attribute(name).is_some()

@@ -85,6 +85,7 @@ impl MsrpOffer {
         &self.media
     }
 
+    /// What the offer says about who connects.
     #[must_use]
     pub fn setup(&self) -> Setup {
         self.setup

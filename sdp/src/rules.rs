@@ -73,7 +73,7 @@ pub struct Leniency {
 }
 
 impl Leniency {
-    /// The grammar and nothing else.
+    /// No deviation is taken. Values that nobody here reads, such as those of `b=` and `t=`, are not looked into.
     pub const STRICT: Self = Self::all(false);
 
     /// All that is harmless, as deployed clients need it: the default.

@@ -14,6 +14,7 @@ pub enum Setup {
 impl Setup {
     const ALL: [Self; 4] = [Self::Active, Self::Passive, Self::ActPass, Self::HoldConn];
 
+    /// As it is written.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -40,10 +40,12 @@ impl TypeList {
         (!entries.is_empty()).then_some(Self(entries))
     }
 
+    /// The entries as they were written.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
 
+    /// Whether nothing is taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

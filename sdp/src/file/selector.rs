@@ -91,6 +91,7 @@ impl FileSelector {
         }
     }
 
+    /// Whether nothing is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
