@@ -50,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(read.media().len(), offer.media().len());
         assert!(revise(&read, answer).is_ok());
         for (index, media) in read.media().iter().enumerate() {
-            assert_eq!(media.kind(), offer.media()[index].kind());
+            assert!(media.kind().eq_ignore_ascii_case(offer.media()[index].kind()));
             assert_eq!(agreed.iter().any(|agreed| agreed.index == index), !media.is_refused());
         }
         for agreement in agreed {

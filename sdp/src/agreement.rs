@@ -61,8 +61,8 @@ pub struct Agreement {
     /// The answerer connects when its answer has arrived, so at the ACK: before it the offerer may not be listening.
     pub after_ack: bool,
     pub secure: bool,
-    /// Of which the peer's certificate has to match one, see [`matches`](crate::matches); where there are none, or a relay
-    /// is in between, names decide.
+    /// Of which the peer's certificate has to match one, see [`matches`](crate::matches). Where there are none, or a
+    /// relay is in between, names decide.
     pub fingerprints: Vec<Fingerprint>,
     /// As we told the peer; the last is our URI. Its port may be 9 where [`Local`] had another.
     pub own_path: Vec<String>,

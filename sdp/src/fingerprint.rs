@@ -92,7 +92,8 @@ pub fn strongest(fingerprints: &[Fingerprint], leniency: Leniency) -> Option<Has
     hashes.filter(|&hash| hash > Hash::Sha1 || leniency.sha1_fingerprint).max()
 }
 
-/// Whether a certificate in DER is one that the peer announced: only those of the strongest function count (RFC 8122 §5.1).
+/// Whether a certificate in DER is one that the peer announced. Only fingerprints of the strongest function count
+/// (RFC 8122 §5.1).
 #[must_use]
 pub fn matches(fingerprints: &[Fingerprint], certificate: &[u8], leniency: Leniency) -> bool {
     let Some(hash) = strongest(fingerprints, leniency) else { return false };

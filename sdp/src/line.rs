@@ -87,8 +87,13 @@ impl<'a> Line<'a> {
 
     /// Gives a line that came without an end one, so that another may follow.
     pub(crate) fn terminate(&mut self) {
-        if !self.0.ends_with(b"\n") {
-            self.0.to_mut().extend(b"\r\n");
+        let missing: &[u8] = match self.0.as_ref() {
+            [.., b'\n'] => b"",
+            [.., b'\r'] => b"\n",
+            _ => b"\r\n",
+        };
+        if !missing.is_empty() {
+            self.0.to_mut().extend(missing);
         }
     }
 

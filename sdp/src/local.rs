@@ -43,8 +43,8 @@ pub struct Local {
     /// Of our certificates, where they are self-signed; not told with a relay, which has certificates of its own.
     pub fingerprints: Vec<Fingerprint>,
     pub chatroom: Option<Chatroom>,
-    /// In an offer the file that is sent or asked for, by `direction`. In the answer to someone who asks for a file what
-    /// is said about it besides what was asked. In other answers not used.
+    /// In an offer the file that is sent or asked for, by `direction`. In the answer to someone who asks for a file
+    /// what is said about it besides what was asked. In other answers not used.
     pub file: Option<FileDescription>,
     /// Further attributes.
     pub other: Vec<(String, Option<String>)>,

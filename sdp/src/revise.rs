@@ -17,8 +17,8 @@ pub enum ReviseError {
     NoOrigin,
 }
 
-/// Gives `next` the `o=` line that it must have after `previous`, which we sent before: the same if nothing else differs,
-/// else that of the next version.
+/// Gives `next` the `o=` line that it must have after `previous`, which we sent before: the same if nothing else
+/// differs, else that of the next version.
 ///
 /// # Errors
 /// What the caller has to mend.

@@ -55,8 +55,8 @@ pub struct Leniency {
     pub commas: bool,
     /// Both sides say `a=setup:active`: we connect if the peer names a port.
     pub setup_conflict: bool,
-    /// `c=` and `m=` of an offer with `a=setup:active` are not compared with its path (RFC 6714 §4.3): handsets behind a
-    /// NAT put port 9 or a private address in one of the two.
+    /// `c=` and `m=` of an offer with `a=setup:active` are not compared with its path (RFC 6714 §4.3): handsets behind
+    /// a NAT put port 9 or a private address in one of the two.
     pub active_address: bool,
     /// A file offered without `a=file-transfer-id`.
     pub file_id: bool,

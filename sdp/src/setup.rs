@@ -1,4 +1,4 @@
-//! `a=setup`: who connects (RFC 4145 §4, for MSRP RFC 6135). `a=connection` has no meaning in MSRP and is not looked at.
+//! `a=setup`: who connects (RFC 4145 §4, for MSRP RFC 6135). `a=connection` means nothing in MSRP, nobody looks at it.
 
 use crate::rules::Leniency;
 
@@ -34,7 +34,7 @@ impl Setup {
             .find(|setup| setup.name() == value || (leniency.case && setup.name().eq_ignore_ascii_case(value)))
     }
 
-    /// What an offer says: `passive` never (RFC 6135 §4.2.2). `reachable`: peers can connect to the address in the path.
+    /// What an offer says: `passive` never (RFC 6135 §4.2.2). `reachable`: peers can connect to the address in it.
     #[must_use]
     pub fn to_offer(reachable: bool) -> Self {
         if reachable { Self::ActPass } else { Self::Active }

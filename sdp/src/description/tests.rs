@@ -220,6 +220,16 @@ fn changes_leave_the_rest_alone() {
 }
 
 #[test]
+fn a_last_line_without_its_end_gets_one() {
+    for text in ["v=0", "v=0\r", "v=0\r\n", "v=0\r\nm=a 1 x *", "v=0\r\nm=a 1 x *\r"] {
+        let mut description = Description::parse(text.as_bytes()).unwrap();
+        description.push(Media::new("b", 1, "x", "*").unwrap());
+        let expected = format!("{}\r\nm=b 1 x *\r\n", text.trim_end());
+        assert_eq!(String::from_utf8(description.to_bytes()).unwrap(), expected);
+    }
+}
+
+#[test]
 fn ours_are_strictly_right() {
     let mut ours = Description::new(&Origin::new(u64::MAX, "192.0.2.1"));
     for host in ["192.0.2.1", "[2001:db8::1]"] {
