@@ -45,7 +45,7 @@ impl Hash {
 /// The hash of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// The hash function as its owner named it; those that [`Hash`] lacks are never matched.
+    /// The hash function as its owner named it; those that [`enum@Hash`] lacks are never matched.
     pub function: String,
     pub value: Vec<u8>,
 }
