@@ -43,11 +43,13 @@ pub struct ListenerConfig {
     pub threads: usize,
     /// Makes the framer of each connection; `None`: SIP.
     pub framer: Option<MakeFramer>,
+    /// Bytes are handed over as they come ([`crate::Events::data`]), and reading can be paused. No framer then.
+    pub raw: bool,
 }
 
 impl ListenerConfig {
     pub fn new(transport: Transport, bind: SocketAddr) -> ListenerConfig {
-        ListenerConfig { transport, bind, advertise: None, proxies: Vec::new(), threads: 0, framer: None }
+        ListenerConfig { transport, bind, advertise: None, proxies: Vec::new(), threads: 0, framer: None, raw: false }
     }
 }
 
@@ -117,6 +119,13 @@ pub struct Limits {
     pub message_timeout: Duration,
     /// Bytes waiting for a peer that does not read; more, and it is closed.
     pub backlog: usize,
+    /// Waiting bytes of a raw connection above which [`crate::Events::writable`] will tell when they are few again.
+    pub high_mark: usize,
+    /// Waiting bytes that are few; below `high_mark`.
+    pub low_mark: usize,
+    /// Send buffer asked of the system for each stream, in bytes; 0: as the system has it. A small one leaves less
+    /// behind a slow peer, and in front of what is urgent.
+    pub send_buffer: usize,
     /// A peer that takes none of the waiting bytes for so long is closed.
     pub stall: Duration,
     /// Silence after which a WebSocket peer is sent a ping, so that proxies between keep the connection.
@@ -140,6 +149,9 @@ impl Default for Limits {
             idle: Duration::from_secs(900),
             message_timeout: Duration::from_secs(30),
             backlog: 1024 * 1024,
+            high_mark: 256 * 1024,
+            low_mark: 64 * 1024,
+            send_buffer: 0,
             stall: Duration::from_secs(30),
             websocket_ping: Duration::from_secs(25),
             tcp_keepalive: Duration::from_secs(120),

@@ -15,7 +15,8 @@ use chappe_sip::{Flow, Transport};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::events::CloseReason;
+use crate::config::ListenerConfig;
+use crate::events::{CloseReason, Reading};
 use crate::frame::{Frame, FrameError, Framer, SipFramer};
 use crate::net::Inner;
 use crate::outbox::{Outbox, SendError};
@@ -66,6 +67,10 @@ struct State {
     fate: Option<CloseReason>,
     /// The backlog is still sent before the end.
     draining: bool,
+    /// Nothing is read until the user resumes.
+    paused: bool,
+    /// The user resumed since the last read.
+    resumed: bool,
 }
 
 #[derive(Default)]
@@ -76,6 +81,8 @@ struct Backlog {
     bytes: usize,
     /// Seconds of the net's clock when the wire last took something.
     since: u32,
+    /// Was above the high mark, and not below the low one since.
+    above: bool,
 }
 
 impl State {
@@ -105,6 +112,7 @@ impl State {
                     let mut backlog = Backlog { since: net.seconds(), ..Backlog::default() };
                     backlog.push(batch);
                     backlog.taken(written.bytes);
+                    backlog.above = backlog.bytes > net.limits.high_mark;
                     self.backlog = Some(Box::new(backlog));
                     self.wake();
                 }
@@ -122,6 +130,7 @@ impl State {
             return Err(SendError::Backlog);
         }
         backlog.push(batch);
+        backlog.above |= backlog.bytes > net.limits.high_mark;
         Ok(())
     }
 }
@@ -215,6 +224,33 @@ impl Connection {
         }
     }
 
+    /// Goes on reading.
+    pub(crate) fn resume(&self) {
+        let now = self.net.seconds();
+        let mut state = self.state.lock();
+        state.resumed = true;
+        if std::mem::take(&mut state.paused) {
+            // The silence was ours.
+            self.last_read.store(now, Ordering::Relaxed);
+            if let Some(websocket) = state.wire.as_mut().and_then(|w| w.websocket.as_mut())
+                && websocket.pinged != 0
+            {
+                websocket.pinged = now.max(1);
+            }
+            state.wake();
+        }
+    }
+
+    /// Stops reading, unless the user resumed since the last read.
+    fn pause(&self) {
+        let mut state = self.state.lock();
+        state.paused = !state.resumed;
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.state.lock().backlog.as_ref().map_or(0, |backlog| backlog.bytes)
+    }
+
     /// Puts the socket in place; the task that reads it is to be started next.
     pub(crate) fn attach(&self, wire: Wire) {
         self.last_read.store(self.net.seconds(), Ordering::Relaxed);
@@ -235,6 +271,11 @@ impl Connection {
         if state.backlog.as_ref().is_some_and(|b| over(b.since, limits.stall)) {
             self.net.counters.slow_peers.one();
             state.end(CloseReason::Slow);
+        } else if state.paused {
+            // No read would meet an error.
+            if state.wire.as_ref().is_some_and(Wire::has_failed) {
+                state.end(CloseReason::Reset);
+            }
         } else if idle {
             self.net.counters.idle_closed.one();
             state.end(CloseReason::Idle);
@@ -324,6 +365,7 @@ pub(crate) struct Pump {
 enum Cutter {
     Sip(SipFramer),
     Other(Box<dyn Framer>),
+    Raw,
 }
 
 impl Cutter {
@@ -331,6 +373,7 @@ impl Cutter {
         match self {
             Cutter::Sip(framer) => framer.next(buffer),
             Cutter::Other(framer) => framer.next(buffer),
+            Cutter::Raw => Ok(Frame::Need(1)),
         }
     }
 }
@@ -339,6 +382,8 @@ enum Turn {
     Data(usize),
     /// WebSocket messages, and why there will be no more.
     Messages(SmallVec<[Bytes; 2]>, Option<WebSocketEnd>),
+    /// The backlog has become short.
+    Writable,
     Wait,
     End(CloseReason),
 }
@@ -346,10 +391,11 @@ enum Turn {
 impl Pump {
     pub(crate) fn new(connection: Arc<Connection>) -> Pump {
         let net = &connection.net;
-        let make = net.listeners.get(usize::from(connection.flow.listener)).and_then(|l| l.config.framer);
-        let framer = match make {
-            Some(make) => Cutter::Other(make(&net.limits)),
-            None => Cutter::Sip(SipFramer::new(net.limits.frame())),
+        let config = net.listeners.get(usize::from(connection.flow.listener)).map(|l| &l.config);
+        let framer = match config {
+            Some(config) if config.raw => Cutter::Raw,
+            Some(ListenerConfig { framer: Some(make), .. }) => Cutter::Other(make(&net.limits)),
+            _ => Cutter::Sip(SipFramer::new(net.limits.frame())),
         };
         Pump { connection, framer, partial: Vec::new(), ending: None, lingering: false, finished: false }
     }
@@ -362,10 +408,17 @@ impl Pump {
         }
         let Some(wire) = &mut state.wire else { return Turn::End(CloseReason::Local) };
         if let Some(backlog) = &mut state.backlog {
-            match drain(wire, backlog, cx, self.connection.net.seconds()) {
+            let net = &self.connection.net;
+            let drained = drain(wire, backlog, cx, net.seconds());
+            let fell = backlog.above && backlog.bytes <= net.limits.low_mark;
+            backlog.above &= !fell;
+            match drained {
                 Poll::Ready(Ok(())) => state.backlog = None,
                 Poll::Ready(Err(_)) => return Turn::End(CloseReason::Reset),
                 Poll::Pending => {}
+            }
+            if fell && matches!(self.framer, Cutter::Raw) {
+                return Turn::Writable;
             }
         }
         if state.draining && self.ending.is_none() {
@@ -381,10 +434,15 @@ impl Pump {
                 // Closing with unread bytes would reset the connection and lose our last answer, so the rest is read
                 // and forgotten until the peer closes or the time for a message is over.
                 wire.shutdown();
+                state.paused = false;
                 self.connection.message_since.store(self.connection.net.seconds().max(1), Ordering::Relaxed);
             }
         }
-        let turn = match wire.poll_read(cx, scratch) {
+        let read = if state.paused && self.ending.is_none() { Poll::Pending } else { wire.poll_read(cx, scratch) };
+        if read.is_ready() {
+            state.resumed = false;
+        }
+        let turn = match read {
             Poll::Ready(Ok(0)) => Turn::End(self.ending.unwrap_or(CloseReason::Peer)),
             Poll::Ready(Ok(n)) if self.ending.is_none() && wire.websocket.is_some() => {
                 let (mut messages, mut due) = (SmallVec::new(), Vec::new());
@@ -475,6 +533,26 @@ impl Pump {
         }
     }
 
+    /// Hands over bytes as they came.
+    fn hand_over(&mut self, data: &[u8], out: &mut Outbox) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.note_read(data.len());
+        let Connection { net, flow, .. } = &*self.connection;
+        let reading = net.events().data(flow, data, out);
+        net.events().data_end(flow, out);
+        self.go_on(reading);
+    }
+
+    fn go_on(&mut self, reading: Reading) {
+        match reading {
+            Reading::More => {}
+            Reading::Pause => self.connection.pause(),
+            Reading::End => self.ending = Some(CloseReason::Malformed),
+        }
+    }
+
     fn note_read(&self, bytes: usize) {
         let Connection { net, flow, last_read, .. } = &*self.connection;
         net.counters.transport(flow.transport).received_bytes.add(bytes as u64);
@@ -522,7 +600,10 @@ impl Pump {
         for _ in 0..READS_PER_TURN {
             match self.turn(cx, scratch) {
                 Turn::Data(length) => {
-                    self.deliver(&scratch[..length], out);
+                    match self.framer {
+                        Cutter::Raw => self.hand_over(&scratch[..length], out),
+                        _ => self.deliver(&scratch[..length], out),
+                    }
                     self.connection.net.flush_near(out, &self.connection);
                 }
                 Turn::Messages(messages, end) => {
@@ -531,6 +612,11 @@ impl Pump {
                     if let Some(why) = end {
                         return Poll::Ready(why);
                     }
+                }
+                Turn::Writable => {
+                    let Connection { net, flow, .. } = &*self.connection;
+                    net.events().writable(flow, out);
+                    net.flush_near(out, &self.connection);
                 }
                 Turn::Wait => return Poll::Pending,
                 Turn::End(why) => return Poll::Ready(why),

@@ -11,7 +11,7 @@ use crate::outbox::{Outbox, SendError};
 /// The user of [`crate::Net`]. Every call happens on the thread that received, with nothing between socket and call:
 /// it must not block for long, for the next message of that connection (or of that UDP thread) waits.
 ///
-/// Calls about one connection come in order and never at the same time: `opened`, messages, `closed`. Calls about
+/// Calls about one connection come in order and never at the same time: `opened`, messages or data, `closed`. Calls about
 /// different connections, and about datagrams, come from many threads at once. UDP threads are inside the tokio
 /// runtime's context, so tasks can be spawned from any call.
 pub trait Events: Send + Sync + 'static {
@@ -22,8 +22,30 @@ pub trait Events: Send + Sync + 'static {
         true
     }
 
-    /// A whole message. What is put into `out` is sent when all messages of the same read have been handed over.
-    fn message(&self, flow: &Flow, bytes: Bytes, out: &mut Outbox);
+    /// A whole message. What is put into `out` is sent when all messages of the same read have been handed over. Not
+    /// called for raw listeners.
+    fn message(&self, flow: &Flow, bytes: Bytes, out: &mut Outbox) {
+        let _ = (flow, bytes, out);
+    }
+
+    /// Bytes of a raw listener's connection as they came, uncut, at most 64 kB. `Pause` takes effect after the read
+    /// that these are part of, of which more calls may follow on a WebSocket.
+    fn data(&self, flow: &Flow, bytes: &[u8], out: &mut Outbox) -> Reading {
+        let _ = (flow, bytes, out);
+        Reading::More
+    }
+
+    /// All `data` of one read has been handed over; what is in `out` is sent next.
+    fn data_end(&self, flow: &Flow, out: &mut Outbox) {
+        let _ = (flow, out);
+    }
+
+    /// What waited for a raw listener's connection has fallen to [`crate::Limits::low_mark`] or below, having been
+    /// above [`crate::Limits::high_mark`]. Whoever sees [`crate::Net::queued`] above the high mark can rely on this
+    /// call to come, or `closed`.
+    fn writable(&self, flow: &Flow, out: &mut Outbox) {
+        let _ = (flow, out);
+    }
 
     /// A stream that cannot be cut into messages. `prefix` is what was read of the message, at most
     /// [`crate::Limits::head`] bytes; an answer put into `out` is sent, then the connection is closed.
@@ -51,6 +73,16 @@ pub trait Events: Send + Sync + 'static {
     fn send_failed(&self, tag: u64, error: SendError) {
         let _ = (tag, error);
     }
+}
+
+/// Whether to go on reading a raw connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    More,
+    /// Not before [`crate::Net::resume`]. What comes meanwhile stays in the system's buffers and so slows the peer.
+    Pause,
+    /// Never: what waits for the peer is still sent, then the connection ends as `Malformed`.
+    End,
 }
 
 /// What is known of a connection when it is ready.

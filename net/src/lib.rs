@@ -26,7 +26,7 @@ mod wire;
 
 pub use config::{Config, HostPort, Limits, ListenerConfig, ListenerError, MakeFramer};
 pub use counters::{Count, Counters, TransportCounters};
-pub use events::{CloseReason, ConnectionInfo, Events, PeerIdentity, Upgrade};
+pub use events::{CloseReason, ConnectionInfo, Events, PeerIdentity, Reading, Upgrade};
 pub use frame::{FrameError, Framer};
 pub use http::{HttpIo, UpgradedSocket};
 pub use net::{ListenerInfo, Net, StartError};

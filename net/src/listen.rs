@@ -222,6 +222,9 @@ pub(crate) fn tune(tcp: &TcpStream, limits: &Limits) {
     // What a peer does not acknowledge for so long shows that it is gone.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(limits.stall));
+    if limits.send_buffer > 0 {
+        let _ = SockRef::from(tcp).set_send_buffer_size(limits.send_buffer);
+    }
     let keepalive = limits.tcp_keepalive;
     if !keepalive.is_zero() {
         let probes = TcpKeepalive::new().with_time(keepalive).with_interval(keepalive / 4);

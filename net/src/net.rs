@@ -247,6 +247,20 @@ impl Net {
         granted
     }
 
+    /// Goes on reading a raw connection after [`crate::Reading::Pause`]. May come early: a pause that was being
+    /// returned meanwhile does not hold, so that none is missed, and `data` is called once more than hoped for.
+    pub fn resume(&self, flow: &Flow) {
+        if let Some(connection) = self.inner.table.get(flow.connection) {
+            connection.resume();
+        }
+    }
+
+    /// Bytes that wait for a connection's socket to take them, at most [`Limits::backlog`]; 0 if it has ended. What
+    /// TLS has sealed already, at most 64 kB, is not among them.
+    pub fn queued(&self, flow: &Flow) -> usize {
+        self.inner.table.get(flow.connection).map_or(0, |connection| connection.queued())
+    }
+
     /// Ends a connection after what waits for the peer. Nothing more can be sent on it.
     pub fn close(&self, flow: &Flow) {
         if let Some(connection) = self.inner.table.get(flow.connection) {

@@ -78,6 +78,11 @@ impl Wire {
         }
     }
 
+    /// Whether the system knows of an error that nobody has met yet.
+    pub(crate) fn has_failed(&self) -> bool {
+        !matches!(self.tcp.take_error(), Ok(None))
+    }
+
     /// Registers the task for room to write.
     pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp.poll_write_ready(cx)
