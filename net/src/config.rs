@@ -45,11 +45,22 @@ pub struct ListenerConfig {
     pub framer: Option<MakeFramer>,
     /// Bytes are handed over as they come ([`crate::Events::data`]), and reading can be paused. No framer then.
     pub raw: bool,
+    /// WebSocket sub-protocol of a `Ws` or `Wss` listener: `sip` (RFC 7118) or `msrp` (RFC 7977).
+    pub subprotocol: &'static str,
 }
 
 impl ListenerConfig {
     pub fn new(transport: Transport, bind: SocketAddr) -> ListenerConfig {
-        ListenerConfig { transport, bind, advertise: None, proxies: Vec::new(), threads: 0, framer: None, raw: false }
+        ListenerConfig {
+            transport,
+            bind,
+            advertise: None,
+            proxies: Vec::new(),
+            threads: 0,
+            framer: None,
+            raw: false,
+            subprotocol: "sip",
+        }
     }
 }
 

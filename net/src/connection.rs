@@ -20,7 +20,7 @@ use crate::events::{CloseReason, Reading};
 use crate::frame::{Frame, FrameError, Framer, SipFramer};
 use crate::net::Inner;
 use crate::outbox::{Outbox, SendError};
-use crate::websocket::{WebSocket, WebSocketEnd};
+use crate::websocket::{PieceList, WebSocket, WebSocketEnd};
 use crate::wire::Wire;
 
 /// Bytes asked of the socket at a time.
@@ -205,10 +205,8 @@ impl Connection {
         if state.fate.is_some() || state.draining {
             return Err(SendError::Gone);
         }
-        if state.wire.as_ref().is_some_and(|w| w.websocket.is_some()) {
-            for (bytes, _) in &mut batch {
-                *bytes = WebSocket::frame(bytes);
-            }
+        if let Some(websocket) = state.wire.as_ref().and_then(|w| w.websocket.as_ref()) {
+            batch = websocket.frames(batch);
         }
         state.push(&self.net, batch)
     }
@@ -382,6 +380,8 @@ enum Turn {
     Data(usize),
     /// WebSocket messages, and why there will be no more.
     Messages(SmallVec<[Bytes; 2]>, Option<WebSocketEnd>),
+    /// Where in what was read the payload of a raw WebSocket lies, and why there will be no more.
+    Pieces(PieceList, Option<WebSocketEnd>),
     /// The backlog has become short.
     Writable,
     Wait,
@@ -445,13 +445,17 @@ impl Pump {
         let turn = match read {
             Poll::Ready(Ok(0)) => Turn::End(self.ending.unwrap_or(CloseReason::Peer)),
             Poll::Ready(Ok(n)) if self.ending.is_none() && wire.websocket.is_some() => {
-                let (mut messages, mut due) = (SmallVec::new(), Vec::new());
-                let fed = wire.websocket.as_mut().map(|w| w.feed(&scratch[..n], &mut due, |m| messages.push(m)));
+                let (mut messages, mut pieces, mut due) = (SmallVec::new(), PieceList::new(), Vec::new());
+                let raw = matches!(self.framer, Cutter::Raw);
+                let fed = wire.websocket.as_mut().map(|w| match raw {
+                    true => w.feed_raw(&mut scratch[..n], &mut due, &mut pieces),
+                    false => w.feed(&scratch[..n], &mut due, |m| messages.push(m)),
+                });
                 let end = fed.and_then(Result::err);
                 if !due.is_empty() {
                     let _ = state.push(&self.connection.net, Batch::from_iter([(due.into(), Outbox::UNTAGGED)]));
                 }
-                return Turn::Messages(messages, end);
+                return if raw { Turn::Pieces(pieces, end) } else { Turn::Messages(messages, end) };
             }
             Poll::Ready(Ok(n)) => Turn::Data(n),
             Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::InvalidData => Turn::End(CloseReason::Protocol),
@@ -545,6 +549,46 @@ impl Pump {
         self.go_on(reading);
     }
 
+    /// Hands over what of a read is payload of a raw WebSocket. Returns why the connection ends, if it does at once.
+    fn hand_over_pieces(
+        &mut self,
+        read: &[u8],
+        pieces: &PieceList,
+        end: Option<WebSocketEnd>,
+        out: &mut Outbox,
+    ) -> Option<CloseReason> {
+        self.note_read(pieces.iter().map(|piece| piece.at.len()).sum());
+        let Connection { net, flow, .. } = &*self.connection;
+        let mut reading = Reading::More;
+        let mut note = |told| match told {
+            Reading::More => true,
+            Reading::Pause => {
+                reading = Reading::Pause;
+                true
+            }
+            Reading::End => {
+                reading = Reading::End;
+                false
+            }
+        };
+        for piece in pieces {
+            let data = &read[piece.at.clone()];
+            if !data.is_empty() && !note(net.events().data(flow, data, out))
+                || piece.last && !note(net.events().message_end(flow, out))
+            {
+                break;
+            }
+        }
+        if !pieces.is_empty() {
+            net.events().data_end(flow, out);
+        }
+        self.go_on(reading);
+        match end? {
+            WebSocketEnd::Close(why) => Some(why),
+            WebSocketEnd::Malformed(_) => Some(CloseReason::Protocol),
+        }
+    }
+
     fn go_on(&mut self, reading: Reading) {
         match reading {
             Reading::More => {}
@@ -608,6 +652,13 @@ impl Pump {
                 }
                 Turn::Messages(messages, end) => {
                     let end = self.deliver_messages(messages, end, out);
+                    self.connection.net.flush_near(out, &self.connection);
+                    if let Some(why) = end {
+                        return Poll::Ready(why);
+                    }
+                }
+                Turn::Pieces(pieces, end) => {
+                    let end = self.hand_over_pieces(scratch, &pieces, end, out);
                     self.connection.net.flush_near(out, &self.connection);
                     if let Some(why) = end {
                         return Poll::Ready(why);

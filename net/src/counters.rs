@@ -65,6 +65,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct TransportCounters {
+    /// Messages; 0 for raw listeners.
     pub received: Count,
     pub received_bytes: Count,
     pub sent: Count,

@@ -35,6 +35,13 @@ pub trait Events: Send + Sync + 'static {
         Reading::More
     }
 
+    /// The bytes handed over since the last such call are one whole WebSocket message, be it text or binary. Never
+    /// called for other transports.
+    fn message_end(&self, flow: &Flow, out: &mut Outbox) -> Reading {
+        let _ = (flow, out);
+        Reading::More
+    }
+
     /// All `data` of one read has been handed over; what is in `out` is sent next.
     fn data_end(&self, flow: &Flow, out: &mut Outbox) {
         let _ = (flow, out);

@@ -31,7 +31,9 @@ pub struct UpgradedSocket {
     /// What the HTTP server read behind the request.
     pub leftover: Bytes,
     pub remote: SocketAddr,
-    /// Index of the WebSocket listener, which says whether the flow is `Ws` or `Wss`.
+    /// Index of the WebSocket listener in the `Net` that takes the socket over, which says whether the flow is `Ws` or
+    /// `Wss`, raw or not. That `Net` need not be the one that accepted the connection: where one serves SIP and another
+    /// MSRP, [`Upgrade::protocol`] chooses.
     pub listener: u16,
     pub upgrade: Upgrade,
 }
@@ -65,13 +67,18 @@ impl Net {
         Some((HttpIo::Tls(Box::new(stream)), remote))
     }
 
-    /// Takes over a WebSocket. Its messages come as those of every flow. `None`: the peer is not admitted, or there is
-    /// no such listener; the connection is closed.
+    /// Takes over a WebSocket. Its messages, or the bytes of them, come as those of every flow. `None`: the peer is not
+    /// admitted, there are too many connections, or no such listener of that sub-protocol; the connection is closed.
     pub fn adopt_websocket(&self, socket: UpgradedSocket) -> Option<Flow> {
         let net = self.inner();
         let UpgradedSocket { io, leftover, remote, listener, upgrade } = socket;
-        let transport = net.listeners.get(usize::from(listener))?.config.transport;
-        if !transport.is_websocket() {
+        let config = &net.listeners.get(usize::from(listener))?.config;
+        let transport = config.transport;
+        if !transport.is_websocket() || !upgrade.protocol.eq_ignore_ascii_case(config.subprotocol) {
+            return None;
+        }
+        if net.is_full() {
+            net.counters.over_limit.one();
             return None;
         }
         let ticket = listen::admit(net, transport, remote)?;
@@ -89,7 +96,8 @@ impl Net {
                 Wire::tls(tcp, rustls::Connection::Server(session))
             }
         };
-        wire.websocket = Some(Box::new(WebSocket::new(&net.limits)));
+        let websocket = if config.raw { WebSocket::raw() } else { WebSocket::new(&net.limits) };
+        wire.websocket = Some(Box::new(websocket));
         wire.put_back(leftover);
         Some(listen::open(net, listener, transport, remote, wire, None, info, ticket))
     }

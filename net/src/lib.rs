@@ -3,6 +3,8 @@
 //! A message meets no task hop here: the thread that read it calls [`Events::message`] and then sends what that put
 //! into its [`Outbox`]. Datagrams are received by threads that block, connections by one small tokio task each, and
 //! any thread may write to any connection.
+//!
+//! Listeners with [`ListenerConfig::raw`] hand over bytes instead of messages ([`Events::data`]), for MSRP.
 
 mod config;
 mod connect;

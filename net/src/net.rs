@@ -76,7 +76,7 @@ pub struct ListenerInfo {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {listener:?}: {error}")]
-    Bind { listener: ListenerConfig, error: io::Error },
+    Bind { listener: Box<ListenerConfig>, error: io::Error },
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
     #[error(transparent)]
@@ -100,7 +100,7 @@ impl Net {
         let mut waiting = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in (0u16..).zip(config.listeners) {
-            let fault = |error| StartError::Bind { listener: listener.clone(), error };
+            let fault = |error| StartError::Bind { listener: Box::new(listener.clone()), error };
             let (mut socket, local) = (None, OnceLock::new());
             let address = match listener.transport {
                 Transport::Udp => {
@@ -151,7 +151,7 @@ impl Net {
         let _context = inner.runtime.enter();
         for (index, listener) in inner.waiting.lock().drain(..) {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| StartError::Bind {
-                listener: inner.listeners[usize::from(index)].config.clone(),
+                listener: Box::new(inner.listeners[usize::from(index)].config.clone()),
                 error,
             })?;
             let task = inner.runtime.spawn(listen::accept(inner.clone(), index, listener));

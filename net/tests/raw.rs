@@ -4,148 +4,21 @@
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chappe_net::{CloseReason, Config, ConnectionInfo, Events, ListenerConfig, Net, Outbox, Reading, SendError};
+use chappe_net::{CloseReason, Config, ConnectionInfo, Events, Net, Outbox, Reading, SendError};
 use chappe_sip::Flow;
+use support::raw::{Seen, Server, echo, pattern, raw_listeners, sink, start};
 use support::{WAIT, connect, read_exact, write};
-use tokio::runtime::Runtime;
 
+const TCP: &[&str] = &["tcp://127.0.0.1:0"];
 /// What one read brings at most.
 const READ: usize = 64 * 1024;
-
-#[derive(Debug)]
-enum Seen {
-    Opened(Flow, Box<ConnectionInfo>),
-    Data(Vec<u8>),
-    Writable(Flow),
-    Closed(Flow, CloseReason),
-}
-
-type Answer = Box<dyn Fn(&Net, &Flow, &[u8], &mut Outbox) -> Reading + Send + Sync>;
-
-/// Notes what it is told.
-struct Recorder {
-    net: OnceLock<Net>,
-    seen: Mutex<Sender<Seen>>,
-    answer: Answer,
-}
-
-impl Recorder {
-    fn note(&self, seen: Seen) {
-        let _ = self.seen.lock().unwrap().send(seen);
-    }
-}
-
-impl Events for Recorder {
-    fn data(&self, flow: &Flow, bytes: &[u8], out: &mut Outbox) -> Reading {
-        let reading = (self.answer)(self.net.get().unwrap(), flow, bytes, out);
-        self.note(Seen::Data(bytes.to_vec()));
-        reading
-    }
-
-    fn writable(&self, flow: &Flow, _out: &mut Outbox) {
-        self.note(Seen::Writable(*flow));
-    }
-
-    fn opened(&self, flow: &Flow, info: &ConnectionInfo) {
-        self.note(Seen::Opened(*flow, Box::new(info.clone())));
-    }
-
-    fn closed(&self, flow: &Flow, why: CloseReason) {
-        self.note(Seen::Closed(*flow, why));
-    }
-}
-
-struct Server {
-    net: Net,
-    seen: Receiver<Seen>,
-    runtime: Runtime,
-}
-
-fn start(config: Config, events: impl FnOnce(&Net) -> Arc<dyn Events>) -> (Net, Runtime) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let context = runtime.enter();
-    let net = Net::bind(config).unwrap();
-    let events = events(&net);
-    net.run(events).unwrap();
-    drop(context);
-    (net, runtime)
-}
-
-fn raw_listeners(texts: &[&str]) -> Config {
-    let listeners = texts.iter().map(|text| {
-        let mut listener = text.parse::<ListenerConfig>().unwrap();
-        listener.raw = true;
-        listener
-    });
-    Config { listeners: listeners.collect(), ..Config::default() }
-}
-
-impl Server {
-    fn new(
-        change: impl FnOnce(&mut Config),
-        answer: impl Fn(&Net, &Flow, &[u8], &mut Outbox) -> Reading + Send + Sync + 'static,
-    ) -> Server {
-        let mut config = raw_listeners(&["tcp://127.0.0.1:0"]);
-        change(&mut config);
-        let (sender, seen) = channel();
-        let (net, runtime) = start(config, |net| {
-            let recorder = Recorder { net: OnceLock::new(), seen: Mutex::new(sender), answer: Box::new(answer) };
-            let _ = recorder.net.set(net.clone());
-            Arc::new(recorder)
-        });
-        Server { net, seen, runtime }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.net.listener(0).unwrap().local
-    }
-
-    fn next(&self) -> Seen {
-        self.seen.recv_timeout(WAIT).expect("an event")
-    }
-
-    fn opened(&self) -> Flow {
-        match self.next() {
-            Seen::Opened(flow, info) => {
-                assert!(!info.outbound);
-                flow
-            }
-            other => panic!("expected an opened connection, saw {other:?}"),
-        }
-    }
-
-    fn data(&self) -> Vec<u8> {
-        match self.next() {
-            Seen::Data(bytes) => bytes,
-            other => panic!("expected data, saw {other:?}"),
-        }
-    }
-
-    fn closed(&self) -> (Flow, CloseReason) {
-        match self.next() {
-            Seen::Closed(flow, why) => (flow, why),
-            other => panic!("expected a closed connection, saw {other:?}"),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.runtime.block_on(self.net.close_all(Instant::now() + Duration::from_millis(200)));
-    }
-}
-
-/// Bytes that differ from place to place.
-fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
-}
 
 /// Writes `bytes` until the system's buffers of both ends stay full: until nothing more goes for a while of yields.
 fn fill(stream: &TcpStream, bytes: &[u8]) -> usize {
@@ -167,15 +40,9 @@ fn fill(stream: &TcpStream, bytes: &[u8]) -> usize {
 
 #[test]
 fn bytes_come_as_they_are_sent() {
-    let server = Server::new(
-        |_| {},
-        |_, flow, bytes, out| {
-            out.send(*flow, Bytes::copy_from_slice(bytes), 0);
-            Reading::More
-        },
-    );
+    let server = echo(TCP, |_| {});
     let mut client = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     // Neither a keep-alive nor the beginning of a TLS handshake means anything here.
     for text in ["\r\n\r\n", "MSRP d93kswow SEND\r\n", "\x16\x03\x01"] {
         write(&mut client, text);
@@ -196,9 +63,9 @@ fn bytes_come_as_they_are_sent() {
 
 #[test]
 fn a_paused_connection_is_not_read() {
-    let server = Server::new(|_| {}, |_, _, _, _| Reading::Pause);
+    let server = Server::new(TCP, |_| {}, |_, _, _, _| Reading::Pause);
     let mut client = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     write(&mut client, "first");
     let mut got = server.data();
     // Buffers of both ends together are far smaller than this.
@@ -229,6 +96,7 @@ fn a_paused_connection_is_not_read() {
 #[test]
 fn an_early_resume_is_not_lost() {
     let server = Server::new(
+        TCP,
         |_| {},
         |net, flow, _, _| {
             net.resume(flow);
@@ -246,17 +114,17 @@ fn an_early_resume_is_not_lost() {
 #[test]
 fn a_paused_connection_is_not_idle_but_dead_ones_are_seen() {
     let change = |config: &mut Config| config.limits.idle = Duration::from_secs(1);
-    let server = Server::new(change, |_, _, bytes, _| match bytes {
+    let server = Server::new(TCP, change, |_, _, bytes, _| match bytes {
         b"pause" => Reading::Pause,
         _ => Reading::More,
     });
     let mut paused = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     write(&mut paused, "pause");
     assert_eq!(server.data(), b"pause");
     // Opened later, so it would be closed later.
     let silent = connect(server.address());
-    let silent_flow = server.opened();
+    let (silent_flow, _) = server.opened();
     assert_eq!(server.closed(), (silent_flow, CloseReason::Idle));
     drop(silent);
     assert!(server.net.is_open(&flow));
@@ -270,9 +138,9 @@ fn a_paused_connection_is_not_idle_but_dead_ones_are_seen() {
 
 #[test]
 fn closing_a_paused_connection() {
-    let server = Server::new(|_| {}, |_, _, _, _| Reading::Pause);
+    let server = Server::new(TCP, |_| {}, |_, _, _, _| Reading::Pause);
     let mut client = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     write(&mut client, "x");
     server.data();
     server.net.close(&flow);
@@ -284,6 +152,7 @@ fn closing_a_paused_connection() {
 #[test]
 fn the_last_answer_arrives_at_a_peer_that_goes_on_sending() {
     let server = Server::new(
+        TCP,
         |_| {},
         |_, flow, _, out| {
             out.send(*flow, Bytes::from_static(b"MSRP x 400\r\n"), 0);
@@ -291,7 +160,7 @@ fn the_last_answer_arrives_at_a_peer_that_goes_on_sending() {
         },
     );
     let mut client = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     write(&mut client, "nonsense");
     server.data();
     let mut answer = String::new();
@@ -309,9 +178,9 @@ fn marks_are_told_of() {
         (config.limits.high_mark, config.limits.low_mark) = (1 << 20, 1 << 18);
         config.limits.send_buffer = 64 * 1024;
     };
-    let server = Server::new(change, |_, _, _, _| Reading::More);
+    let server = sink(TCP, change);
     let mut client = connect(server.address());
-    let flow = server.opened();
+    let (flow, _) = server.opened();
     let piece = Bytes::from(pattern(100_000));
     let mut sent = 0;
     while server.net.queued(&flow) <= 1 << 20 {
@@ -378,7 +247,7 @@ const HIGH: usize = 128 * 1024;
 
 #[test]
 fn a_slow_reader_bounds_what_is_held_for_it() {
-    let mut config = raw_listeners(&["tcp://127.0.0.1:0"]);
+    let mut config = raw_listeners(TCP);
     config.limits.backlog = 1 << 20;
     (config.limits.high_mark, config.limits.low_mark) = (HIGH, HIGH / 4);
     config.limits.send_buffer = 64 * 1024;

@@ -1,6 +1,8 @@
 //! A user of the transport layer that notes what it is told, and SIP text to send.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part of these")]
 
+pub mod raw;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
