@@ -9,7 +9,7 @@ use chappe_sip::Transport;
 
 use crate::frame::{FrameLimits, Framer};
 use crate::network::Network;
-use crate::tls::TlsConfig;
+use crate::tls::{ClientAuth, TlsConfig};
 
 /// Listeners, bounds and policies of [`crate::Net`].
 #[derive(Debug, Clone, Default)]
@@ -47,6 +47,8 @@ pub struct ListenerConfig {
     pub raw: bool,
     /// WebSocket sub-protocol of a `Ws` or `Wss` listener: `sip` (RFC 7118) or `msrp` (RFC 7977).
     pub subprotocol: &'static str,
+    /// Whether clients of this listener show a certificate; `None`: as [`TlsConfig::client_auth`] has it.
+    pub client_auth: Option<ClientAuth>,
 }
 
 impl ListenerConfig {
@@ -60,6 +62,7 @@ impl ListenerConfig {
             framer: None,
             raw: false,
             subprotocol: "sip",
+            client_auth: None,
         }
     }
 }

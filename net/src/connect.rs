@@ -12,33 +12,50 @@ use crate::events::ConnectionInfo;
 use crate::listen;
 use crate::net::Inner;
 use crate::outbox::{SendError, Target};
-use crate::tls;
+use crate::table::Leads;
+use crate::tls::{self, Fingerprints, Proof};
 use crate::wire::Wire;
 
 /// Sends `batch` to `target` over the open connection to it, or a new one that takes the batch when it is ready.
 /// The caller has seen that the address is allowed.
 pub(crate) fn send(net: &Arc<Inner>, target: &Target, batch: Batch) -> Result<(), SendError> {
+    let (connection, made) = find_or_make(net, target, &Proof::Domain)?;
+    // First, so that a connection that fails at once fails with this in it.
+    let result = connection.send(batch);
+    if made {
+        begin(connection);
+    }
+    result
+}
+
+/// The open connection to `target` whose peer has given `proof`, or one that is yet to `begin`, which `true` tells.
+pub(crate) fn find_or_make(
+    net: &Arc<Inner>,
+    target: &Target,
+    proof: &Proof,
+) -> Result<(Arc<Connection>, bool), SendError> {
     if !matches!(target.transport, Transport::Tcp | Transport::Tls) {
         return Err(SendError::Unsupported);
     }
-    let name = target.server_name.as_deref();
-    let open = net.table.find(target.transport, target.addr, name);
-    if let Some(connection) = open {
-        return connection.send(batch);
+    let leads = Leads::to(target, proof);
+    if let Some(connection) = net.table.find(&leads) {
+        return Ok((connection, false));
     }
-    let listener = net.listener_for(target).ok_or(SendError::Unsupported)?;
+    let listener = net.listener_to_connect(target).ok_or(SendError::Unsupported)?;
     let make = || {
         let connection = net.next_connection.fetch_add(1, Ordering::Relaxed);
         let flow = Flow { transport: target.transport, listener, connection, remote: target.addr };
-        let rare = target.server_name.clone().map(|name| Rare { server_name: Some(name), ..Rare::default() });
-        Connection::new(net.clone(), flow, rare.map(Box::new), true)
+        let rare = Rare { server_name: target.server_name.clone(), proof: *leads.proof, ..Rare::default() };
+        let is_rare = rare.server_name.is_some() || rare.proof != Proof::Domain;
+        Connection::new(net.clone(), flow, is_rare.then(|| Box::new(rare)), true)
     };
-    let (connection, made) = net.table.find_or_insert((target.transport, target.addr, name), make);
-    let result = connection.send(batch);
-    if made {
-        net.runtime.spawn(connect(net.clone(), connection));
-    }
-    result
+    Ok(net.table.find_or_insert(&leads, make))
+}
+
+/// Opens a connection that was made.
+pub(crate) fn begin(connection: Arc<Connection>) {
+    let net = connection.net.clone();
+    net.runtime.clone().spawn(connect(net, connection));
 }
 
 async fn connect(net: Arc<Inner>, connection: Arc<Connection>) {
@@ -51,6 +68,7 @@ async fn connect(net: Arc<Inner>, connection: Arc<Connection>) {
         Err(error) => {
             net.counters.connect_failures.one();
             connection.finish(error);
+            net.events().connect_failed(&connection.flow, error);
         }
     }
 }
@@ -62,7 +80,7 @@ async fn establish(net: &Inner, connection: &Connection) -> Result<(Wire, Connec
     if connection.flow.transport == Transport::Tcp {
         return Ok((Wire::plain(tcp), info));
     }
-    let client = net.tls.client().ok_or(SendError::Tls)?;
+    let client = net.tls.client(connection.proof()).ok_or(SendError::Tls)?;
     let name = tls::server_name(connection.server_name(), connection.flow.remote.ip()).ok_or(SendError::Tls)?;
     let stream = TlsConnector::from(client).connect(name, tcp).await.map_err(|error| {
         tracing::debug!(%error, flow = %connection.flow, "TLS handshake failed");
@@ -70,8 +88,9 @@ async fn establish(net: &Inner, connection: &Connection) -> Result<(Wire, Connec
         SendError::Tls
     })?;
     let (tcp, session) = stream.into_inner();
-    if net.tls.verifies() {
-        info.peer = session.peer_certificates().and_then(<[_]>::first).map(tls::identity);
+    if let Some(own) = session.peer_certificates().and_then(<[_]>::first) {
+        info.fingerprints = Some(Fingerprints::of(own));
+        info.peer = net.tls.server_identity(connection.proof(), own);
     }
     Ok((Wire::tls(tcp, rustls::Connection::Client(session)), info))
 }

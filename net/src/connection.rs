@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use chappe_sip::{Flow, Transport};
+use chappe_sip::Flow;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -20,6 +20,8 @@ use crate::events::{CloseReason, Reading};
 use crate::frame::{Frame, FrameError, Framer, SipFramer};
 use crate::net::Inner;
 use crate::outbox::{Outbox, SendError};
+use crate::table::Leads;
+use crate::tls::Proof;
 use crate::websocket::{PieceList, WebSocket, WebSocketEnd};
 use crate::wire::Wire;
 
@@ -53,6 +55,7 @@ pub(crate) struct Rare {
     pub(crate) server_name: Option<Arc<str>>,
     pub(crate) alias: Mutex<Option<SocketAddr>>,
     pub(crate) peer_verified: bool,
+    pub(crate) proof: Proof,
 }
 
 #[derive(Default)]
@@ -153,6 +156,11 @@ impl Connection {
         self.rare.as_ref()?.server_name.as_deref()
     }
 
+    /// What the peer of a connection that we opened had to prove.
+    pub(crate) fn proof(&self) -> &Proof {
+        self.rare.as_ref().map_or(&Proof::Domain, |rare| &rare.proof)
+    }
+
     pub(crate) fn alias(&self) -> Option<SocketAddr> {
         *self.rare.as_ref()?.alias.lock()
     }
@@ -168,14 +176,15 @@ impl Connection {
         }
     }
 
-    pub(crate) fn leads_to(&self, transport: Transport, remote: SocketAddr, name: Option<&str>) -> bool {
-        let same_name = match (self.server_name(), name) {
+    pub(crate) fn leads_to(&self, wanted: &Leads<'_>) -> bool {
+        let same_name = match (self.server_name(), wanted.name) {
             (Some(ours), Some(wanted)) => ours.eq_ignore_ascii_case(wanted),
             (ours, wanted) => ours.is_none() && wanted.is_none(),
         };
-        self.flow.transport == transport
+        self.flow.transport == wanted.transport
             && same_name
-            && (self.flow.remote == remote || self.alias() == Some(remote))
+            && (self.flow.remote == wanted.remote || self.alias() == Some(wanted.remote))
+            && self.proof() == wanted.proof
             && self.is_open()
     }
 

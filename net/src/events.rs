@@ -7,6 +7,7 @@ use chappe_sip::{Flow, Transport};
 
 use crate::frame::FrameError;
 use crate::outbox::{Outbox, SendError};
+use crate::tls::Fingerprints;
 
 /// The user of [`crate::Net`]. Every call happens on the thread that received, with nothing between socket and call:
 /// it must not block for long, for the next message of that connection (or of that UDP thread) waits.
@@ -75,6 +76,12 @@ pub trait Events: Send + Sync + 'static {
         let _ = (flow, why);
     }
 
+    /// A connection that [`crate::Net::connect`] gave, or the outbox began, could not be opened. What waited for it has
+    /// been told as failed; it is not `opened` and not `closed`.
+    fn connect_failed(&self, flow: &Flow, error: SendError) {
+        let _ = (flow, error);
+    }
+
     /// A message with `tag` (never 0) did not get out. Comes from the thread that flushed the outbox or later from
     /// another; a lock held while flushing must not be one that this takes.
     fn send_failed(&self, tag: u64, error: SendError) {
@@ -105,6 +112,8 @@ pub struct ConnectionInfo {
     pub server_name: Option<String>,
     /// Identities in the peer's certificate (RFC 5922 §7.1), only where the certificate was verified.
     pub peer: Option<PeerIdentity>,
+    /// Hashes of the certificate that the peer showed, verified or not; it does have the key of it.
+    pub fingerprints: Option<Fingerprints>,
     /// HTTP request that became this WebSocket.
     pub upgrade: Option<Upgrade>,
 }

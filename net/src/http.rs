@@ -14,6 +14,7 @@ use tokio_rustls::server::TlsStream;
 use crate::events::{ConnectionInfo, Upgrade};
 use crate::listen;
 use crate::net::Net;
+use crate::tls::Fingerprints;
 use crate::websocket::WebSocket;
 use crate::wire::Wire;
 
@@ -62,7 +63,7 @@ impl Net {
         if !config.transport.is_secure() {
             return Some((HttpIo::Plain(tcp), remote));
         }
-        let tls = net.tls.server.as_ref()?.https.clone();
+        let tls = net.tls.server(config.client_auth)?.https.clone();
         let stream = listen::handshake(net, tls, tcp).await?;
         Some((HttpIo::Tls(Box::new(stream)), remote))
     }
@@ -92,7 +93,10 @@ impl Net {
                 let (tcp, session) = stream.into_inner();
                 info.local = tcp.local_addr().ok();
                 info.server_name = session.server_name().map(str::to_owned);
-                info.peer = session.peer_certificates().and_then(<[_]>::first).map(crate::tls::identity);
+                // HTTP listeners take no certificate that is not verified.
+                let shown = session.peer_certificates().and_then(<[_]>::first);
+                info.peer = shown.map(crate::tls::identity);
+                info.fingerprints = shown.map(|certificate| Fingerprints::of(certificate));
                 Wire::tls(tcp, rustls::Connection::Server(session))
             }
         };

@@ -35,4 +35,4 @@ pub use net::{ListenerInfo, Net, StartError};
 pub use network::{Network, NetworkError};
 pub use outbox::{Outbox, SendError, Target};
 pub use resolve::{DeadTargets, Lookup, Query, ResolveConfig, ResolveError, Resolver};
-pub use tls::{CertificateFiles, ClientAuth, TlsConfig, TlsError, Verify};
+pub use tls::{CertificateFiles, ClientAuth, Fingerprint, Fingerprints, Proof, TlsConfig, TlsError, Verify};

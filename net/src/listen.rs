@@ -18,7 +18,6 @@ use crate::connection::{Connection, Pump, Rare};
 use crate::events::ConnectionInfo;
 use crate::net::Inner;
 use crate::proxy_protocol;
-use crate::tls;
 use crate::wire::Wire;
 
 /// Connections the system holds for us until they are accepted; a burst of phones after an outage is larger than the
@@ -80,11 +79,11 @@ async fn prepare(net: Arc<Inner>, index: u16, mut tcp: TcpStream, peer: SocketAd
         open(&net, index, transport, remote, Wire::plain(tcp), None, info, ticket);
         return;
     }
-    let Some(tls) = net.tls.server.as_ref().map(|s| s.sip.clone()) else { return };
-    if let Some(stream) = handshake(&net, tls, tcp).await {
+    let Some(tls) = net.tls.server(net.listeners[usize::from(index)].config.client_auth) else { return };
+    if let Some(stream) = handshake(&net, tls.stream.clone(), tcp).await {
         let (tcp, session) = stream.into_inner();
         info.server_name = session.server_name().map(str::to_owned);
-        info.peer = session.peer_certificates().and_then(<[_]>::first).map(tls::identity);
+        tls.tell(session.peer_certificates(), &mut info);
         let rare = info.peer.is_some().then(|| Box::new(Rare { peer_verified: true, ..Rare::default() }));
         let wire = Wire::tls(tcp, rustls::Connection::Server(session));
         open(&net, index, transport, remote, wire, rare, info, ticket);

@@ -22,8 +22,8 @@ use crate::events::{CloseReason, Events};
 use crate::listen;
 use crate::network::Network;
 use crate::outbox::{Destination, Item, Outbox, SendError, Target};
-use crate::table::Table;
-use crate::tls::{Tls, TlsError};
+use crate::table::{Leads, Table};
+use crate::tls::{Fingerprints, Proof, Tls, TlsError};
 use crate::udp;
 
 /// Sockets and connections. Cheap to clone; all clones are the same. Ends with [`Net::close_all`].
@@ -95,8 +95,8 @@ impl Net {
             return Err(StartError::TooMany);
         }
         let counters = Arc::new(Counters::default());
-        let secure = config.listeners.iter().any(|l| l.transport.is_secure());
-        let tls = Tls::new(config.tls, secure, &counters)?;
+        let secure = config.listeners.iter().filter(|l| l.transport.is_secure());
+        let tls = Tls::new(config.tls, secure.map(|l| l.client_auth), &counters)?;
         let mut waiting = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in (0u16..).zip(config.listeners) {
@@ -232,8 +232,29 @@ impl Net {
 
     /// The open connection that [`Outbox::to`] would use for `target`.
     pub fn reuse(&self, target: &Target) -> Option<Flow> {
-        let found = self.inner.table.find(target.transport, target.addr, target.server_name.as_deref());
-        found.map(|connection| connection.flow)
+        self.inner.table.find(&Leads::to(target, &Proof::Domain)).map(|connection| connection.flow)
+    }
+
+    /// The open connection to `target` (TCP or TLS) whose peer has given `proof`, or a new one. What is sent on it
+    /// before it is open waits, at most [`Limits::backlog`] bytes of it; then comes `opened` or `connect_failed`, which may
+    /// come before this returns.
+    pub fn connect(&self, target: &Target, proof: &Proof) -> Result<Flow, SendError> {
+        if !self.inner.may_send_to(target.addr.ip()) {
+            self.inner.counters.forbidden.one();
+            return Err(SendError::Forbidden);
+        }
+        let (connection, made) = connect::find_or_make(&self.inner, target, proof)?;
+        let flow = connection.flow;
+        if made {
+            connect::begin(connection);
+        }
+        Ok(flow)
+    }
+
+    /// Hashes of our certificate that clients asking for `name` are shown, or servers that we connect to (`None`).
+    /// `None`: there is no certificate.
+    pub fn own_fingerprints(&self, name: Option<&str>) -> Option<Fingerprints> {
+        self.inner.tls.own_fingerprints(name)
     }
 
     /// Lets requests to `remote` use the connection of `flow` (Via parameter `alias`, RFC 5923 §8). Returns whether
@@ -358,6 +379,12 @@ impl Inner {
         if self.limits.connections_per_address > 0 {
             self.table.leave(remote.ip());
         }
+    }
+
+    /// The listener that a connection to `target` is counted to. That of a raw one gives it no address, so any does.
+    pub(crate) fn listener_to_connect(&self, target: &Target) -> Option<u16> {
+        let raw = || (0u16..).zip(&self.listeners).find(|(_, l)| l.config.raw).map(|(index, _)| index);
+        self.listener_for(target).or_else(raw)
     }
 
     pub(crate) fn listener_for(&self, target: &Target) -> Option<u16> {

@@ -10,10 +10,33 @@ use chappe_sip::Transport;
 use parking_lot::{Mutex, RwLock};
 
 use crate::connection::Connection;
+use crate::outbox::Target;
+use crate::tls::Proof;
 
 const SHARDS: usize = 64;
 
 type Shard = RwLock<HashMap<u64, Arc<Connection>, RandomState>>;
+
+/// Where a connection leads, and what its peer has proved.
+#[derive(Clone, Copy)]
+pub(crate) struct Leads<'a> {
+    pub(crate) transport: Transport,
+    pub(crate) remote: SocketAddr,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) proof: &'a Proof,
+}
+
+impl<'a> Leads<'a> {
+    pub(crate) fn to(target: &'a Target, proof: &'a Proof) -> Leads<'a> {
+        Leads {
+            transport: target.transport,
+            remote: target.addr,
+            name: target.server_name.as_deref(),
+            // Without TLS nothing is proved.
+            proof: if target.transport.is_secure() { proof } else { &Proof::Domain },
+        }
+    }
+}
 
 pub(crate) struct Table {
     by_number: Box<[Shard]>,
@@ -44,8 +67,9 @@ impl Table {
         self.by_number[number as usize % SHARDS].read().get(&number).cloned()
     }
 
-    fn hash(&self, transport: Transport, remote: SocketAddr, name: Option<&str>) -> u64 {
-        self.hasher.hash_one((transport, remote, name.map(|n| n.to_ascii_lowercase())))
+    fn hash(&self, leads: &Leads<'_>) -> u64 {
+        let Leads { transport, remote, name, proof } = leads;
+        self.hasher.hash_one((transport, remote, name.map(|n| n.to_ascii_lowercase()), proof))
     }
 
     /// Takes up a connection that a peer opened.
@@ -62,27 +86,29 @@ impl Table {
     }
 
     fn key(&self, connection: &Connection) -> u64 {
-        self.hash(connection.flow.transport, connection.flow.remote, connection.server_name())
+        let flow = &connection.flow;
+        let (name, proof) = (connection.server_name(), connection.proof());
+        self.hash(&Leads { transport: flow.transport, remote: flow.remote, name, proof })
     }
 
-    /// The open connection to `remote`, for `name` where one was asked for.
-    pub(crate) fn find(&self, transport: Transport, remote: SocketAddr, name: Option<&str>) -> Option<Arc<Connection>> {
-        let key = self.hash(transport, remote, name);
+    /// The open connection that `leads` there.
+    pub(crate) fn find(&self, leads: &Leads<'_>) -> Option<Arc<Connection>> {
+        let key = self.hash(leads);
         let number = *self.by_remote[key as usize % SHARDS].lock().get(&key)?;
-        self.get(number).filter(|c| c.leads_to(transport, remote, name))
+        self.get(number).filter(|c| c.leads_to(leads))
     }
 
-    /// The open connection to `remote`, or the one that `make` gives, so that two threads do not both open one.
+    /// The open connection that `leads` there, or the one that `make` gives, so that two threads do not both open one.
     /// Returns whether it was made.
     pub(crate) fn find_or_insert(
         &self,
-        (transport, remote, name): (Transport, SocketAddr, Option<&str>),
+        leads: &Leads<'_>,
         make: impl FnOnce() -> Arc<Connection>,
     ) -> (Arc<Connection>, bool) {
-        let key = self.hash(transport, remote, name);
+        let key = self.hash(leads);
         let mut shard = self.by_remote[key as usize % SHARDS].lock();
         let known = shard.get(&key).and_then(|number| self.get(*number));
-        if let Some(connection) = known.filter(|c| c.leads_to(transport, remote, name)) {
+        if let Some(connection) = known.filter(|c| c.leads_to(leads)) {
             return (connection, false);
         }
         let connection = make();
@@ -93,7 +119,7 @@ impl Table {
 
     /// Makes a connection found by another address of its peer too.
     pub(crate) fn alias(&self, connection: &Connection, remote: SocketAddr) {
-        let key = self.hash(connection.flow.transport, remote, None);
+        let key = self.hash(&alias_of(connection, remote));
         self.by_remote[key as usize % SHARDS].lock().insert(key, connection.flow.connection);
     }
 
@@ -103,7 +129,7 @@ impl Table {
             return;
         }
         self.count.fetch_sub(1, Ordering::Relaxed);
-        let alias = connection.alias().map(|remote| self.hash(connection.flow.transport, remote, None));
+        let alias = connection.alias().map(|remote| self.hash(&alias_of(connection, remote)));
         for key in [Some(self.key(connection)), alias].into_iter().flatten() {
             let mut shard = self.by_remote[key as usize % SHARDS].lock();
             if shard.get(&key) == Some(&number) {
@@ -138,4 +164,9 @@ impl Table {
             }
         }
     }
+}
+
+/// The connection by another address of its peer.
+fn alias_of(connection: &Connection, remote: SocketAddr) -> Leads<'static> {
+    Leads { transport: connection.flow.transport, remote, name: None, proof: &Proof::Domain }
 }

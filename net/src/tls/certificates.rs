@@ -88,7 +88,7 @@ impl Certificates {
         }
     }
 
-    fn for_name(&self, name: Option<&str>) -> Arc<CertifiedKey> {
+    pub(super) fn for_name(&self, name: Option<&str>) -> Arc<CertifiedKey> {
         self.look();
         let loaded = self.loaded.read();
         let found = name.and_then(|name| {

@@ -7,6 +7,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::proof::{Fingerprint, Fingerprints};
 use crate::events::PeerIdentity;
 
 /// The identities in a certificate.
@@ -36,11 +37,22 @@ fn strip_sip(uri: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("sip").then_some(rest)
 }
 
-/// Verifies that a server's certificate leads to an authority and is for the domain asked for, or takes any.
+/// What a server's certificate has to be. Its key has to sign the handshake in any case.
+#[derive(Debug)]
+pub(super) enum Expected {
+    Anything,
+    /// Of the SIP domain asked for, and leading to an authority.
+    Domain(RootCertStore),
+    /// Of the host asked for, and leading to an authority.
+    Host(RootCertStore),
+    /// This one.
+    Certificate(Fingerprint),
+}
+
+/// Verifies that a server is who we want to talk to.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    /// `None` takes any certificate, where the configuration says so; its key still has to sign the handshake.
-    pub(super) roots: Option<RootCertStore>,
+    pub(super) expected: Expected,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -53,13 +65,22 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
+        let (roots, is_domain) = match &self.expected {
+            Expected::Domain(roots) => (roots, true),
+            Expected::Host(roots) => (roots, false),
+            Expected::Certificate(hash) if !Fingerprints::of(end_entity).matches(hash) => {
+                return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+            }
+            Expected::Certificate(_) | Expected::Anything => return Ok(ServerCertVerified::assertion()),
+        };
         let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
         match server_name {
-            ServerName::DnsName(name) if identity(end_entity).is_domain(name.as_ref()) => {}
-            ServerName::DnsName(_) => return Err(Error::InvalidCertificate(CertificateError::NotValidForName)),
+            ServerName::DnsName(name) if is_domain && identity(end_entity).is_domain(name.as_ref()) => {}
+            ServerName::DnsName(_) if is_domain => {
+                return Err(Error::InvalidCertificate(CertificateError::NotValidForName));
+            }
             other => verify_server_name(&certificate, other)?,
         }
         Ok(ServerCertVerified::assertion())

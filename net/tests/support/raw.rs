@@ -18,6 +18,7 @@ pub enum Seen {
     Data(Vec<u8>),
     MessageEnd,
     Writable(Flow),
+    Unconnected(Flow, SendError),
     Failed(u64, SendError),
     Closed(Flow, CloseReason),
 }
@@ -47,6 +48,10 @@ impl Events for Recorder {
     fn message_end(&self, _flow: &Flow, _out: &mut Outbox) -> Reading {
         self.note(Seen::MessageEnd);
         Reading::More
+    }
+
+    fn connect_failed(&self, flow: &Flow, error: SendError) {
+        self.note(Seen::Unconnected(*flow, error));
     }
 
     fn send_failed(&self, tag: u64, error: SendError) {
