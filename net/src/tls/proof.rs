@@ -15,7 +15,7 @@ pub enum Proof {
     /// That it is the SIP domain of [`crate::Target::server_name`] (RFC 5922 §7.2).
     #[default]
     Domain,
-    /// That it is the host of [`crate::Target::server_name`], be it by a wildcard (RFC 4976 §9.1, RFC 6125).
+    /// That it is the host of [`crate::Target::server_name`], be it by a wildcard (RFC 4976 §9.2, RFC 6125).
     Host,
     /// That it has this certificate, whoever signed it and whatever names and times are in it (RFC 8122 §6).
     Certificate(Fingerprint),
