@@ -267,8 +267,7 @@ async fn looped(ctx: Ctx) -> Verdict {
 async fn spiral(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
     p.a.register().await?;
-    let request = p.options();
-    let (_, seen) = p.deliver(&request).await?;
+    let (_, seen) = p.deliver_options().await?;
     let aor = p.a.aor();
     let next = come_back(&mut p, &seen, &aor).await?;
     p.b.reply(&seen, "480 Away", &[]).await?;
@@ -322,8 +321,7 @@ async fn breadth_serial(ctx: Ctx) -> Verdict {
 
 async fn breadth_added(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (_, seen) = p.deliver(&request).await?;
+    let (_, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
     let got = seen.values("max-breadth");
     check!(got.len() == 1 && got[0].parse::<u32>().is_ok_and(|n| n > 0), "Max-Breadth is {got:?}");

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use crate::case::{Case, Ctx, Verdict, cases, check, fail, skip};
 use crate::digest::Challenge;
 use crate::message::param;
-use crate::suite::pair::{deliver, final_answer, pair, pair_over, pair_unregistered};
+use crate::suite::pair::{deliver, pair, pair_over, pair_unregistered};
 use crate::target::Proto;
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -37,8 +37,7 @@ async fn gruu_in_dialog(ctx: Ctx) -> Verdict {
     let Some(gruu) = answer.values("contact").iter().find_map(|v| param(v, "pub-gruu")) else {
         return skip("the target gives no GRUU");
     };
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     // The callee's Contact is its GRUU.
     let text = String::from_utf8_lossy(&p.b.reply_bytes(&seen, "200 OK", &[], super::pair::SDP)).into_owned();
     let text = text.replace(&format!("Contact: <{}>", p.b.contact_uri()), &format!("Contact: <{gruu}>"));
@@ -50,10 +49,7 @@ async fn gruu_in_dialog(ctx: Ctx) -> Verdict {
     p.b.incoming("ACK").await?;
     let bye = p.a.in_dialog(&invite, &ok, "BYE");
     let (bye, seen) = p.deliver(&bye).await?;
-    p.b.reply(&seen, "200 OK", &[]).await?;
-    let answer = p.answer(&bye).await?;
-    check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
-    Ok(())
+    p.accept(&bye, &seen).await.map(|_| ())
 }
 
 async fn reused(ctx: Ctx) -> Verdict {
@@ -62,8 +58,7 @@ async fn reused(ctx: Ctx) -> Verdict {
     let registered = p.b.register().await;
     p.b.link.name = real;
     registered?;
-    let request = p.options();
-    let (_, seen) = p.deliver(&request).await?;
+    let (_, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "200 OK", &[]).await
 }
 
@@ -87,11 +82,8 @@ async fn stale_binding(ctx: Ctx) -> Verdict {
         return skip("needs plain UDP and TCP");
     }
     p.b.register_as(&[&format!("<sip:dead@{free};transport=tcp>;expires=300")]).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &invite).await?;
-    p.a.ack_failure(&invite, &last).await?;
+    let (invite, seen) = p.deliver_invite().await?;
+    let last = p.refuse(&invite, &seen).await?;
     check!(last.status() == Some(486), "expected 486, got {}", last.start);
     Ok(())
 }
@@ -187,10 +179,6 @@ async fn invalid_host(ctx: Ctx) -> Verdict {
     let mut p = pair_unregistered(&ctx, ctx.proto(), stream(&ctx)).await?;
     p.b.link.name = format!("{}.invalid", ctx.token.replace('.', "x"));
     p.b.register().await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
-    p.b.reply(&seen, "200 OK", &[]).await?;
-    let answer = p.answer(&sent).await?;
-    check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
-    Ok(())
+    let (sent, seen) = p.deliver_options().await?;
+    p.accept(&sent, &seen).await.map(|_| ())
 }

@@ -148,6 +148,34 @@ impl Pair {
         deliver(&mut self.a, &mut self.b, request).await
     }
 
+    /// OPTIONS to the callee: as sent, and as it arrived.
+    pub(crate) async fn deliver_options(&mut self) -> Verdict<(Req, Message)> {
+        let request = self.options();
+        self.deliver(&request).await
+    }
+
+    /// INVITE to the callee: as sent, and as it arrived.
+    pub(crate) async fn deliver_invite(&mut self) -> Verdict<(Req, Message)> {
+        let request = self.invite();
+        self.deliver(&request).await
+    }
+
+    /// The callee answers with a bare 200, and the caller gets it.
+    pub(crate) async fn accept(&mut self, sent: &Req, seen: &Message) -> Verdict<Message> {
+        self.b.reply(seen, "200 OK", &[]).await?;
+        let answer = self.answer(sent).await?;
+        check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
+        Ok(answer)
+    }
+
+    /// The callee of an INVITE is busy; the caller acknowledges the final answer it gets, which is returned.
+    pub(crate) async fn refuse(&mut self, sent: &Req, seen: &Message) -> Verdict<Message> {
+        self.b.reply(seen, "486 Busy Here", &[]).await?;
+        let answer = final_answer(&mut self.a, sent).await?;
+        self.a.ack_failure(sent, &answer).await?;
+        Ok(answer)
+    }
+
     /// The next response to `request` at the caller that is not 100.
     pub(crate) async fn answer(&mut self, request: &Req) -> Verdict<Message> {
         answer(&mut self.a, request).await

@@ -115,8 +115,7 @@ async fn request_uri(ctx: Ctx) -> Verdict {
 
 async fn via_on_top(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
     let vias = seen.values("via");
     check!(vias.len() >= 2, "only {} Via", vias.len());
@@ -130,11 +129,8 @@ async fn via_on_top(ctx: Ctx) -> Verdict {
 
 async fn via_off(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
-    p.b.reply(&seen, "200 OK", &[]).await?;
-    let answer = p.answer(&sent).await?;
-    check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
+    let (sent, seen) = p.deliver_options().await?;
+    let answer = p.accept(&sent, &seen).await?;
     check!(answer.values("via").len() == 1, "the caller sees {:?}", answer.values("via"));
     Ok(())
 }
@@ -228,8 +224,7 @@ async fn many_vias(ctx: Ctx) -> Verdict {
 
 async fn response_untouched(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     let line = "299 = 2**3 * 5**2 но сто девяносто девять - простое";
     p.b.reply_with(&seen, line, &[("X-Unknown", ";;,;"), ("Allow", "X1, OPTIONS")], "body\0of\r\nsorts").await?;
     let answer = p.answer(&sent).await?;
@@ -241,8 +236,7 @@ async fn response_untouched(ctx: Ctx) -> Verdict {
 
 async fn to_tag(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "480 Later", &[]).await?;
     let answer = p.answer(&sent).await?;
     check!(answer.status() == Some(480), "expected 480, got {}", answer.start);
@@ -252,14 +246,11 @@ async fn to_tag(ctx: Ctx) -> Verdict {
 
 async fn trying(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.invite();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_invite().await?;
     let arrived = Instant::now();
     let first = p.a.response(&sent, Duration::from_millis(1000)).await;
     let (took, line) = (arrived.elapsed(), first.as_ref().map_or("silence", |m| m.start.as_str()).to_owned());
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let answer = final_answer(&mut p.a, &sent).await?;
-    p.a.ack_failure(&sent, &answer).await?;
+    p.refuse(&sent, &seen).await?;
     check!(line.starts_with("SIP/2.0 100"), "expected 100, got {line}");
     // 200 ms, and what a busy machine adds.
     check!(took < Duration::from_millis(450), "the 100 took {} ms", took.as_millis());
@@ -268,8 +259,7 @@ async fn trying(ctx: Ctx) -> Verdict {
 
 async fn provisional(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.invite();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "100 Trying below", &[]).await?;
     for status in ["180 Ringing", "183 Session Progress", "199 Early Dialog Gone"] {
         p.b.reply(&seen, status, &[]).await?;
@@ -361,12 +351,9 @@ async fn strict_upstream(ctx: Ctx) -> Verdict {
 
 async fn strict_downstream(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     if seen.values("record-route").is_empty() {
-        p.b.reply(&seen, "486 Busy Here", &[]).await?;
-        let answer = final_answer(&mut p.a, &invite).await?;
-        p.a.ack_failure(&invite, &answer).await?;
+        p.refuse(&invite, &seen).await?;
         return skip("the target does not record-route");
     }
     // The callee plays a strict router too: a Record-Route without lr above the target's.
@@ -401,8 +388,7 @@ async fn ack_to_2xx(ctx: Ctx) -> Verdict {
 
 async fn ack_hop_by_hop(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let ack = p.b.incoming("ACK").await?;
     check!(ack.branch() == seen.branch(), "the ACK's branch is not the INVITE's");
@@ -415,8 +401,7 @@ async fn ack_hop_by_hop(ctx: Ctx) -> Verdict {
 
 async fn cancel(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "180 Ringing", &[]).await?;
     let ringing = p.answer(&invite).await?;
     check!(ringing.status() == Some(180), "expected 180, got {}", ringing.start);
@@ -437,8 +422,7 @@ async fn cancel(ctx: Ctx) -> Verdict {
 
 async fn cancel_waits(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     let cancel = crate::ua::same_transaction(&invite, "CANCEL");
     let answer = p.a.exchange(&cancel).await?;
     check!(answer.status() == Some(200), "CANCEL was answered {}", answer.start);
@@ -455,8 +439,7 @@ async fn cancel_waits(ctx: Ctx) -> Verdict {
 
 async fn lone_503(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "503 Service Unavailable", &[("Retry-After", "3600")]).await?;
     let answer = final_answer(&mut p.a, &invite).await?;
     p.a.ack_failure(&invite, &answer).await?;

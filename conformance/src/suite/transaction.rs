@@ -38,8 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 async fn invite_again(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "180 Ringing", &[]).await?;
     let ringing = p.answer(&invite).await?;
     check!(ringing.status() == Some(180), "expected 180, got {}", ringing.start);
@@ -47,9 +46,7 @@ async fn invite_again(ctx: Ctx) -> Verdict {
     let again = p.a.response(&invite, ANSWER).await;
     let line = again.as_ref().map_or("silence", |m| m.start.as_str()).to_owned();
     let quiet = p.b.nothing("INVITE").await;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &invite).await?;
-    p.a.ack_failure(&invite, &last).await?;
+    p.refuse(&invite, &seen).await?;
     quiet?;
     check!(line.starts_with("SIP/2.0 180"), "the repeated INVITE was answered {line}");
     Ok(())
@@ -60,8 +57,7 @@ async fn request_again(ctx: Ctx) -> Verdict {
         return skip("over a stream nothing is sent again (timer J is 0)");
     }
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "299 Once", &[]).await?;
     let one = p.answer(&sent).await?;
     p.a.send(&sent).await?;
@@ -72,8 +68,7 @@ async fn request_again(ctx: Ctx) -> Verdict {
 
 async fn request_pending(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.a.send(&sent).await?;
     let branch = seen.branch();
     let copy = p.b.link.take(SILENCE, |m| m.method() == Some("OPTIONS") && m.branch() != branch).await;
@@ -89,8 +84,7 @@ async fn refusal_again(ctx: Ctx) -> Verdict {
         return skip("only over UDP");
     }
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let one = p.answer(&invite).await?;
     check!(one.status() == Some(486), "expected 486, got {}", one.start);
@@ -105,8 +99,7 @@ async fn refusal_again(ctx: Ctx) -> Verdict {
 
 async fn invite_after_refusal(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     let one = p.answer(&invite).await?;
     check!(one.status() == Some(486), "expected 486, got {}", one.start);
@@ -122,12 +115,9 @@ async fn timer_a(ctx: Ctx) -> Verdict {
         return skip("only over UDP");
     }
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     let copy = p.b.incoming_within("INVITE", Duration::from_millis(2500)).await?;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &invite).await?;
-    p.a.ack_failure(&invite, &last).await?;
+    p.refuse(&invite, &seen).await?;
     let Some(copy) = copy else { return fail("the INVITE was not repeated within 2.5 s") };
     check!(copy.raw == seen.raw, "the copy differs from the first");
     Ok(())
@@ -135,15 +125,12 @@ async fn timer_a(ctx: Ctx) -> Verdict {
 
 async fn invite_stops(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "100 Trying", &[]).await?;
     // A copy may have crossed the 100; one that comes 100 ms later has not.
     p.b.incoming_within("INVITE", Duration::from_millis(100)).await?;
     let late = p.b.incoming_within("INVITE", Duration::from_millis(1300)).await?;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &invite).await?;
-    p.a.ack_failure(&invite, &last).await?;
+    p.refuse(&invite, &seen).await?;
     check!(late.is_none(), "the INVITE was repeated after the 100");
     Ok(())
 }
@@ -153,8 +140,7 @@ async fn timer_e(ctx: Ctx) -> Verdict {
         return skip("only over UDP");
     }
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (_, seen) = p.deliver(&request).await?;
+    let (_, seen) = p.deliver_options().await?;
     let copy = p.b.incoming_within("OPTIONS", Duration::from_millis(2500)).await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
     let Some(copy) = copy else { return fail("the OPTIONS was not repeated within 2.5 s") };
@@ -164,8 +150,7 @@ async fn timer_e(ctx: Ctx) -> Verdict {
 
 async fn ack_again(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply(&seen, "486 Busy Here", &[]).await?;
     p.b.incoming("ACK").await?;
     let last = final_answer(&mut p.a, &invite).await?;
@@ -198,9 +183,7 @@ async fn old_branch(ctx: Ctx) -> Verdict {
     // Learn whether a challenge comes, so that the request in question is the one that is forwarded.
     let request = p.invite();
     let (sent, seen) = p.deliver(&request).await?;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &sent).await?;
-    p.a.ack_failure(&sent, &last).await?;
+    p.refuse(&sent, &seen).await?;
     p.b.incoming("ACK").await?;
     let old = |n: u8, name: &str, proto: Proto| format!("SIP/2.0/{} {name};branch={n};rport", proto.via());
     let (name, proto) = (p.a.link.name.clone(), p.a.link.proto);
@@ -218,9 +201,7 @@ async fn old_branch(ctx: Ctx) -> Verdict {
     p.a.send(&request).await?;
     let branch = seen.branch();
     let copy = p.b.link.take(SILENCE, |m| m.method() == Some("INVITE") && m.branch() != branch).await;
-    p.b.reply(&seen, "486 Busy Here", &[]).await?;
-    let last = final_answer(&mut p.a, &request).await?;
-    p.a.ack_failure(&request, &last).await?;
+    let last = p.refuse(&request, &seen).await?;
     check!(copy.is_none(), "the copy was forwarded as a request of its own");
     check!(last.status() == Some(486), "expected 486, got {}", last.start);
     Ok(())
@@ -228,14 +209,10 @@ async fn old_branch(ctx: Ctx) -> Verdict {
 
 async fn cseq_method(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     let answer = String::from_utf8_lossy(&p.b.reply_bytes(&seen, "299 Wrong", &[], "")).into_owned();
     p.b.send_raw(answer.replace(" OPTIONS\r\n", " INFO\r\n").as_bytes()).await?;
-    p.b.reply(&seen, "200 OK", &[]).await?;
-    let got = p.answer(&sent).await?;
-    check!(got.status() == Some(200), "expected 200, got {}", got.start);
-    Ok(())
+    p.accept(&sent, &seen).await.map(|_| ())
 }
 
 async fn no_early_100(ctx: Ctx) -> Verdict {
@@ -243,8 +220,7 @@ async fn no_early_100(ctx: Ctx) -> Verdict {
         return skip("only over UDP");
     }
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     let early = p.a.response(&sent, Duration::from_millis(600)).await;
     p.b.reply(&seen, "200 OK", &[]).await?;
     match early {
@@ -255,8 +231,7 @@ async fn no_early_100(ctx: Ctx) -> Verdict {
 
 async fn no_1xx(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "180 Ringing", &[]).await?;
     let early = p.a.response(&sent, SILENCE).await;
     p.b.reply(&seen, "200 OK", &[]).await?;
@@ -268,8 +243,7 @@ async fn no_1xx(ctx: Ctx) -> Verdict {
 
 async fn no_408(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "408 Request Timeout", &[]).await?;
     let started = Instant::now();
     while started.elapsed() < SILENCE {
@@ -281,8 +255,7 @@ async fn no_408(ctx: Ctx) -> Verdict {
 
 async fn two_hundred_again(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     for copy in 0..3 {
         p.b.reply_with(&seen, "200 OK", &[], SDP).await?;
         let ok = final_answer(&mut p.a, &invite).await;
@@ -306,8 +279,7 @@ async fn invite_after_2xx(ctx: Ctx) -> Verdict {
 
 async fn other_tag(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let invite = p.invite();
-    let (invite, seen) = p.deliver(&invite).await?;
+    let (invite, seen) = p.deliver_invite().await?;
     p.b.reply_with(&seen, "200 OK", &[], SDP).await?;
     let one = final_answer(&mut p.a, &invite).await?;
     p.b.tag = ctx.id();
@@ -329,8 +301,7 @@ async fn ack_passes(ctx: Ctx) -> Verdict {
 
 async fn stray(ctx: Ctx) -> Verdict {
     let mut p = pair(&ctx).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
+    let (sent, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
     p.answer(&sent).await?;
     // The target's own Via on top, with a branch it never made.

@@ -244,8 +244,7 @@ async fn rport_answer(ctx: Ctx) -> Verdict {
 
 async fn rport_forwarded(ctx: Ctx) -> Verdict {
     let mut p = udp_pair(&ctx).await?;
-    let request = p.options();
-    let (_, seen) = p.deliver(&request).await?;
+    let (_, seen) = p.deliver_options().await?;
     p.b.reply(&seen, "200 OK", &[]).await?;
     let via = seen.values("via").pop().unwrap_or_default();
     let port = p.a.link.local.port().to_string();

@@ -124,11 +124,8 @@ async fn no_length(ctx: Ctx) -> Verdict {
 
 async fn called(ctx: Ctx) -> Verdict {
     let mut p = pair_over(&ctx, ctx.proto(), Proto::Ws).await?;
-    let request = p.options();
-    let (sent, seen) = p.deliver(&request).await?;
-    p.b.reply(&seen, "200 OK", &[]).await?;
-    let answer = p.answer(&sent).await?;
-    check!(answer.status() == Some(200), "expected 200, got {}", answer.start);
+    let (sent, seen) = p.deliver_options().await?;
+    p.accept(&sent, &seen).await?;
     let via = seen.values("via").into_iter().next().unwrap_or_default().to_ascii_uppercase();
     check!(via.starts_with("SIP/2.0/WS"), "the Via on top is {via}");
     Ok(())
