@@ -1,0 +1,24 @@
+//! MSRP without I/O: frames, URIs, byte ranges, reports and the order in which chunks go out (RFC 4975, 4976, 7977).
+//!
+//! Bytes and time come in, bytes and deadlines go out; sockets, clocks and randomness belong to the caller. A body is
+//! never collected on its way through: the parser yields it in slices.
+
+mod digits;
+mod error;
+mod head;
+mod ids;
+mod limits;
+mod parser;
+mod range;
+mod scan;
+pub mod uri;
+pub mod write;
+
+pub use error::{Cause, ParseError, Reply};
+pub use head::{FailureReport, Flag, Head, Line, Method, Start, Status};
+pub use ids::{TransactionId, TransactionIds};
+pub use limits::{Leniency, Limits};
+pub use parser::{Event, Parser};
+pub use range::ByteRange;
+pub use scan::Scan;
+pub use uri::{OwnedUri, Uri};
