@@ -322,6 +322,10 @@ impl Head {
         others.map(|entry| self.line(entry))
     }
 
+    pub(crate) fn named_lines(&self) -> impl Iterator<Item = (Name, &[u8])> {
+        self.entries.iter().map(|entry| (entry.name, self.line(entry)))
+    }
+
     fn line(&self, entry: &Entry) -> &[u8] {
         Span { from: entry.start, to: entry.end }.of(&self.bytes)
     }

@@ -3,21 +3,25 @@
 //! Bytes and time come in, bytes and deadlines go out; sockets, clocks and randomness belong to the caller. A body is
 //! never collected on its way through: the parser yields it in slices.
 
+mod chunk;
 mod digits;
 mod error;
 mod head;
 mod ids;
 mod limits;
+pub mod outgoing;
 mod parser;
 mod range;
 mod scan;
 pub mod uri;
 pub mod write;
 
+pub use chunk::{ChunkHead, NewChunk};
 pub use error::{Cause, ParseError, Reply};
 pub use head::{FailureReport, Flag, Head, Line, Method, Start, Status};
 pub use ids::{TransactionId, TransactionIds};
 pub use limits::{Leniency, Limits};
+pub use outgoing::{Note, Outgoing, OutgoingConfig, Output, StreamKey, Unsent};
 pub use parser::{Event, Parser};
 pub use range::ByteRange;
 pub use scan::Scan;
