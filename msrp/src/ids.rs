@@ -1,6 +1,7 @@
 //! Transaction ids (RFC 4975 §7.1): 64 bits that nobody can foresee, from a key that the caller draws.
 
 use std::fmt;
+use std::hash::Hasher;
 
 /// A transaction id of our own, 16 letters and digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,6 +105,30 @@ fn siphash(key: [u64; 2], word: u64) -> u64 {
     v[2] ^= 0xff;
     rounds(&mut v, 4);
     v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+/// For keys that are our own, so that nobody else can make them collide.
+#[derive(Default)]
+pub(crate) struct OwnHasher(u64);
+
+impl Hasher for OwnHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for bytes in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // The table takes its place from the low bits and its tag from the high ones.
+        self.0 ^= self.0 >> 32;
+    }
 }
 
 #[cfg(test)]

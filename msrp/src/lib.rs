@@ -4,6 +4,7 @@
 //! never collected on its way through: the parser yields it in slices.
 
 mod chunk;
+mod coverage;
 mod digits;
 mod error;
 mod head;
@@ -12,11 +13,15 @@ mod limits;
 pub mod outgoing;
 mod parser;
 mod range;
+pub mod reassembly;
+pub mod reports;
 mod scan;
+pub mod transactions;
 pub mod uri;
 pub mod write;
 
 pub use chunk::{ChunkHead, NewChunk};
+pub use coverage::Coverage;
 pub use error::{Cause, ParseError, Reply};
 pub use head::{FailureReport, Flag, Head, Line, Method, Start, Status};
 pub use ids::{TransactionId, TransactionIds};
@@ -24,5 +29,8 @@ pub use limits::{Leniency, Limits};
 pub use outgoing::{Note, Outgoing, OutgoingConfig, Output, StreamKey, Unsent};
 pub use parser::{Event, Parser};
 pub use range::ByteRange;
+pub use reassembly::{Assembled, Progress, Reassembler, ReassemblyLimits, Refusal};
+pub use reports::{Delivery, DeliveryState, ReceivedReport, SuccessReports};
 pub use scan::Scan;
+pub use transactions::{Outcome, Transactions};
 pub use uri::{OwnedUri, Uri};

@@ -4,13 +4,13 @@
 //! cut only when somebody else waits, when its own end-line turns up in it, or at a limit of the peer.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::chunk::ChunkHead;
 use crate::head::Flag;
-use crate::ids::{TransactionId, TransactionIds};
+use crate::ids::{OwnHasher, TransactionId, TransactionIds};
 use crate::range::ByteRange;
 use crate::scan::Scan;
 
@@ -130,7 +130,7 @@ pub struct Outgoing {
     config: OutgoingConfig,
     control: VecDeque<Bytes>,
     control_held: usize,
-    streams: HashMap<u64, Stream, BuildHasherDefault<KeyHasher>>,
+    streams: HashMap<u64, Stream, BuildHasherDefault<OwnHasher>>,
     ready: VecDeque<StreamKey>,
     /// Whose turn it is between two frames.
     turn: Option<StreamKey>,
@@ -670,27 +670,5 @@ impl Output {
         if !self.buffer.is_empty() {
             self.pieces.push(self.buffer.split().freeze());
         }
-    }
-}
-
-/// The keys are the caller's own numbers, of which nobody else can make collide.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // The table takes its place from the low bits and its tag from the high ones.
-        self.0 ^= self.0 >> 32;
     }
 }
