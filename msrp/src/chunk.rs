@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::head::{FailureReport, Head, Name};
 use crate::ids::TransactionId;
 use crate::range::ByteRange;
-use crate::write::{push_clean, shifted};
+use crate::write::{next_hops, push_clean};
 
 /// What a chunk of one's own message says.
 #[derive(Clone, Copy)]
@@ -50,18 +50,18 @@ impl ChunkHead {
     /// A chunk of one's own.
     pub fn new(chunk: &NewChunk<'_>) -> ChunkHead {
         let mut lines = Lines::default();
-        lines.paths(chunk.to, chunk.from, Some(chunk.message_id));
+        lines.paths(chunk.to, &[chunk.from], Some(chunk.message_id), 512);
         if chunk.success_report {
-            lines.push("Success-Report", "yes");
+            lines.push("Success-Report", &["yes"]);
         }
         if chunk.failure_report != FailureReport::Yes {
-            lines.push("Failure-Report", chunk.failure_report.as_str());
+            lines.push("Failure-Report", &[chunk.failure_report.as_str()]);
         }
         for (name, value) in chunk.headers {
-            lines.push(name, value);
+            lines.push(name, &[value]);
         }
         if let Some(content_type) = chunk.content_type {
-            lines.push("Content-Type", content_type);
+            lines.push("Content-Type", &[content_type]);
         }
         let range = ByteRange { start: chunk.start.max(1), end: None, total: chunk.total };
         let has_body = chunk.content_type.is_some();
@@ -71,14 +71,18 @@ impl ChunkHead {
     /// What a relay sends on of a SEND: the paths shifted, all other headers as they came (RFC 4976 §6.4.1). `None` if
     /// no next hop is left.
     pub fn forward(head: &Head) -> Option<ChunkHead> {
-        let (to, from) = shifted(head.raw_to_path(), head.raw_from_path())?;
-        Some(ChunkHead::with_paths(head, &to, &from))
+        let (own, rest) = next_hops(head.raw_to_path())?;
+        Some(ChunkHead::again(head, rest, &[own, " ", head.raw_from_path()]))
     }
 
     /// The headers of a SEND with other paths, for one who stands between two sessions.
     pub fn with_paths(head: &Head, to: &str, from: &str) -> ChunkHead {
+        ChunkHead::again(head, to, &[from])
+    }
+
+    fn again(head: &Head, to: &str, from: &[&str]) -> ChunkHead {
         let mut lines = Lines::default();
-        lines.paths(to, from, head.message_id());
+        lines.paths(to, from, head.message_id(), head.bytes().len());
         let mut last: Option<&[u8]> = None;
         for (name, raw) in head.named_lines() {
             match name {
@@ -179,21 +183,21 @@ struct Lines {
 }
 
 impl Lines {
-    fn paths(&mut self, to: &str, from: &str, message_id: Option<&str>) {
-        self.text.reserve_exact(to.len() + from.len() + 512);
-        self.to = self.push("To-Path", to);
+    fn paths(&mut self, to: &str, from: &[&str], message_id: Option<&str>, more: usize) {
+        self.text.reserve_exact(to.len() + more);
+        self.to = self.push("To-Path", &[to]);
         self.from = self.push("From-Path", from);
         if let Some(id) = message_id {
-            self.message_id = self.push("Message-ID", id);
+            self.message_id = self.push("Message-ID", &[id]);
         }
         self.rest = self.text.len();
     }
 
-    fn push(&mut self, name: &str, value: &str) -> Range<u32> {
+    fn push(&mut self, name: &str, value: &[&str]) -> Range<u32> {
         push_clean(&mut self.text, name);
         self.text.extend_from_slice(b": ");
         let from = self.text.len() as u32;
-        push_clean(&mut self.text, value);
+        value.iter().for_each(|part| push_clean(&mut self.text, part));
         let range = from..self.text.len() as u32;
         self.text.extend_from_slice(b"\r\n");
         range

@@ -308,12 +308,17 @@ impl Head {
 
     /// What a response to this request needs of it. For a response there is nothing sensible in it.
     pub fn reply(&self) -> Reply {
+        let (to, from) = self.way_back();
+        Reply { transaction_id: self.transaction_id().into(), to: to.into(), from: from.into() }
+    }
+
+    /// To-Path and From-Path of a response.
+    pub(crate) fn way_back(&self) -> (&str, &str) {
         let to = match self.start {
             Start::Request(Method::Send) => first(self.raw_from_path()),
             _ => self.raw_from_path(),
         };
-        let from = first(self.raw_to_path());
-        Reply { transaction_id: self.transaction_id().into(), to: to.into(), from: from.into() }
+        (to, first(self.raw_to_path()))
     }
 
     /// All lines but the paths.
@@ -472,16 +477,16 @@ impl Draft {
         let colon = memchr::memchr(b':', text).ok_or(Cause::HeaderLine)?;
         let (name_text, rest) = (&text[..colon], &text[colon + 1..]);
         let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-        let named = name_text.first().is_some_and(u8::is_ascii_alphabetic)
-            && name_text.iter().all(|byte| TOKEN[*byte as usize]);
-        if !named || name_text.len() > 255 || blanks == 0 && !leniency.no_space_after_colon {
-            return Err(Cause::HeaderLine);
-        }
-        let value = rest[blanks..].trim_ascii_end();
-        if !is_text(rest) {
-            return Err(Cause::HeaderLine);
-        }
         let name = Name::of(name_text);
+        let named = name != Name::Other || is_name(name_text);
+        if !named || blanks == 0 && !leniency.no_space_after_colon {
+            return Err(Cause::HeaderLine);
+        }
+        let value = trim_end(&rest[blanks..]);
+        // The values of the others have grammars that let no control characters in.
+        if matches!(name, Name::Other | Name::ContentType | Name::Status) && !is_text(value) {
+            return Err(Cause::HeaderLine);
+        }
         let index = self.entries.len();
         let known = name != Name::Other;
         if known && self.at[name as usize] != 0 {
@@ -513,8 +518,16 @@ impl Draft {
         let malformed = Cause::Malformed(name.text());
         match name {
             Name::ToPath | Name::FromPath => {
-                let mut parts = value.split(|byte| *byte == b' ').filter(|part| !part.is_empty()).peekable();
-                if parts.peek().is_none() || !parts.all(|part| Uri::parse_with(part, leniency).is_ok()) {
+                let (mut rest, mut any) = (value, false);
+                while !rest.is_empty() {
+                    let end = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+                    if end > 0 && Uri::parse_with(&rest[..end], leniency).is_err() {
+                        return Err(malformed);
+                    }
+                    any |= end > 0;
+                    rest = rest.get(end + 1..).unwrap_or_default();
+                }
+                if !any {
                     return Err(malformed);
                 }
             }
@@ -625,21 +638,40 @@ fn status(value: &[u8], leniency: &Leniency) -> Option<Status> {
 
 /// UTF-8 without control characters but TAB: a lone CR or NUL would mean something else to the next hop.
 fn is_text(text: &[u8]) -> bool {
-    !text.iter().any(|byte| *byte < b' ' && *byte != b'\t' || *byte == 0x7f) && std::str::from_utf8(text).is_ok()
+    // Without an early end this is done many bytes at a time.
+    let control = |byte: &u8| (*byte < b' ') & (*byte != b'\t') | (*byte == 0x7f);
+    !text.iter().fold(false, |any, byte| any | control(byte)) && std::str::from_utf8(text).is_ok()
 }
 
 fn without_crlf(line: &[u8]) -> Option<&[u8]> {
     line.strip_suffix(b"\r\n")
 }
 
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+fn is_name(text: &[u8]) -> bool {
+    let token = || text.iter().all(|byte| CLASSES[*byte as usize] & TOKEN != 0);
+    text.len() <= 255 && text.first().is_some_and(u8::is_ascii_alphabetic) && token()
+}
+
+const TOKEN: u8 = 1;
+const IDENT: u8 = 2;
+
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
     let mut byte = 0x21;
     while byte < 0x7f {
-        table[byte] = !matches!(
-            byte as u8,
-            b'"' | b'(' | b')' | b',' | b'/' | b':' | b';' | b'<' | b'=' | b'>' | b'?' | b'@' | b'[' | b'\\' | b']'
-        );
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'.' | b'-' | b'+' | b'%' => TOKEN | IDENT,
+            b'=' => IDENT,
+            b'"' | b'(' | b')' | b',' | b'/' | b':' | b';' | b'<' | b'>' | b'?' | b'@' | b'[' | b'\\' | b']' => 0,
+            _ => TOKEN,
+        };
         byte += 1;
     }
     table
@@ -649,12 +681,12 @@ const TOKEN: [bool; 256] = {
 pub(crate) fn is_ident(text: &[u8]) -> bool {
     (4..=32).contains(&text.len())
         && text[0].is_ascii_alphanumeric()
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-+%=".contains(byte))
+        && text.iter().all(|byte| CLASSES[*byte as usize] & IDENT != 0)
 }
 
 fn is_loose_ident(text: &[u8]) -> bool {
     // A dash in front could not be told from those of the end-line.
     (1..=64).contains(&text.len())
         && text[0] != b'-'
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-+%=_".contains(byte))
+        && text.iter().all(|byte| CLASSES[*byte as usize] & IDENT != 0 || *byte == b'_')
 }

@@ -37,46 +37,37 @@ impl<'a> Uri<'a> {
 
     /// Reads `text`, with the deviations that `leniency` allows.
     pub fn parse_with(text: &'a [u8], leniency: &Leniency) -> Result<Uri<'a>, UriError> {
-        if !text.iter().all(u8::is_ascii_graphic) {
-            return Err(UriError("visible ASCII"));
-        }
         let text = std::str::from_utf8(text).map_err(|_| UriError("visible ASCII"))?;
-        let colon = text.find("://").ok_or(UriError("a scheme"))?;
-        let scheme = &text[..colon];
-        let secure = scheme.eq_ignore_ascii_case("msrps");
-        if !secure && !scheme.eq_ignore_ascii_case("msrp") {
+        let secure = starts_with(text, "msrps://");
+        if !secure && !starts_with(text, "msrp://") {
             return Err(UriError("the scheme msrp or msrps"));
         }
-        let rest = &text[colon + 3..];
-        let (hier, tail) = match rest.split_once(';') {
-            Some((hier, tail)) => (hier, Some(tail)),
-            None if leniency.uri_without_transport => (rest, None),
-            None => return Err(UriError("a transport")),
+        let rest = &text[if secure { 8 } else { 7 }..];
+        let (hier, tail) = match cut(rest, b';') {
+            (_, None) if !leniency.uri_without_transport => return Err(UriError("a transport")),
+            parts => parts,
         };
-        let (authority, session_id) = match hier.split_once('/') {
-            Some((authority, id)) => (authority, Some(id)),
-            None => (hier, None),
-        };
-        if session_id.is_some_and(|id| id.is_empty() || !id.bytes().all(is_session_char)) {
+        let (authority, session_id) = cut(hier, b'/');
+        if session_id.is_some_and(|id| id.is_empty() || !all(id, SESSION)) {
             return Err(UriError("a session-id"));
         }
-        let (userinfo, hostport) = match authority.rsplit_once('@') {
-            Some((userinfo, hostport)) => (Some(userinfo), hostport),
+        let (userinfo, hostport) = match memchr::memrchr(b'@', authority.as_bytes()) {
+            Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
             None => (None, authority),
         };
-        if userinfo.is_some_and(|user| !user.bytes().all(is_user_char)) {
+        if userinfo.is_some_and(|user| !all(user, USER)) {
             return Err(UriError("userinfo"));
         }
         let (host, port) = host_and_port(hostport)?;
         let (transport, parameters) = match tail {
-            Some(tail) => match tail.split_once(';') {
-                Some((transport, parameters)) => (transport, Some(parameters)),
-                None => (tail, None),
-            },
+            Some(tail) => cut(tail, b';'),
             None => ("tcp", None),
         };
-        if transport.is_empty() || !transport.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if transport.is_empty() || !all(transport, ALPHANUMERIC) {
             return Err(UriError("a transport"));
+        }
+        if parameters.is_some_and(|text| !text.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(UriError("parameters"));
         }
         Ok(Uri { text, secure, userinfo, host, port, session_id, transport, parameters })
     }
@@ -195,10 +186,10 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
             v6[..close].parse::<std::net::Ipv6Addr>().map_err(|_| UriError("an IPv6 address"))?;
             close + 2
         }
-        None => text.find(':').unwrap_or(text.len()),
+        None => memchr::memchr(b':', text.as_bytes()).unwrap_or(text.len()),
     };
     let host = &text[..after];
-    if host.is_empty() || !host.starts_with('[') && !host.bytes().all(is_host_char) {
+    if host.is_empty() || !host.starts_with('[') && !all(host, HOST) {
         return Err(UriError("a host"));
     }
     let port = match &text[after..] {
@@ -214,17 +205,43 @@ fn host_and_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
     Ok((host, port))
 }
 
-fn is_session_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~+=/".contains(&byte)
-}
-
+const ALPHANUMERIC: u8 = 1;
+const SESSION: u8 = 2;
 /// unreserved, percent-encoded and sub-delims of RFC 3986 but for `;`, which ends the authority here.
-fn is_host_char(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,=".contains(&byte)
+const HOST: u8 = 4;
+const USER: u8 = 8;
+
+const CLASSES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => ALPHANUMERIC | SESSION | HOST | USER,
+            b'-' | b'.' | b'_' | b'~' | b'+' | b'=' => SESSION | HOST | USER,
+            b'/' => SESSION,
+            b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b',' => HOST | USER,
+            b':' => USER,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+fn all(text: &str, class: u8) -> bool {
+    text.bytes().all(|byte| CLASSES[byte as usize] & class != 0)
 }
 
-fn is_user_char(byte: u8) -> bool {
-    is_host_char(byte) || byte == b':'
+/// At the first `byte`, which is left out.
+fn cut(text: &str, byte: u8) -> (&str, Option<&str>) {
+    match memchr::memchr(byte, text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
+}
+
+fn starts_with(text: &str, start: &str) -> bool {
+    text.as_bytes().get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start.as_bytes()))
 }
 
 fn same_host(a: &str, b: &str) -> bool {

@@ -72,7 +72,8 @@ pub fn end_line(out: &mut Vec<u8>, id: &str, flag: Flag) {
 pub fn response(out: &mut Vec<u8>, request: &Head, code: u16, comment: &str) -> bool {
     let due = request.wants_response(code);
     if due {
-        request.reply().write(out, code, comment);
+        let (to, from) = request.way_back();
+        Frame::response(out, request.transaction_id(), code, comment, to, from).end(Flag::End);
     }
     due
 }
@@ -108,9 +109,14 @@ pub fn report(out: &mut Vec<u8>, id: &str, report: &Report<'_>) {
 /// To-Path and From-Path after a relay has moved its own URI from one to the other (RFC 4976 §6.4); `None` if no next
 /// hop is left.
 pub fn shifted(to: &str, from: &str) -> Option<(String, String)> {
+    next_hops(to).map(|(own, rest)| (rest.to_owned(), format!("{own} {from}")))
+}
+
+/// Our URI, and the rest of a To-Path.
+pub(crate) fn next_hops(to: &str) -> Option<(&str, &str)> {
     let (own, rest) = to.split_once(' ')?;
     let rest = rest.trim_start_matches(' ');
-    (!rest.is_empty()).then(|| (rest.to_owned(), format!("{own} {from}")))
+    (!rest.is_empty()).then_some((own, rest))
 }
 
 /// Appends the head of a request or response under another transaction id with the paths shifted, all other headers as
