@@ -3,6 +3,7 @@
 //! Bytes and time come in, bytes and deadlines go out; sockets, clocks and randomness belong to the caller. A body is
 //! never collected on its way through: the parser yields it in slices.
 
+pub mod auth;
 mod chunk;
 mod coverage;
 mod digits;
@@ -14,6 +15,7 @@ pub mod outgoing;
 mod parser;
 mod range;
 pub mod reassembly;
+pub mod relay;
 pub mod reports;
 mod scan;
 pub mod transactions;

@@ -17,6 +17,7 @@ pub mod listeners;
 pub mod location;
 pub mod logging;
 pub mod metrics;
+pub mod msrp;
 pub mod node;
 pub mod notify;
 pub mod persist;

@@ -1,0 +1,109 @@
+//! Connections that the relay opens: to relays and clients that are named in To-Path (RFC 4976 §6.4.2).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chappe_msrp::Uri;
+use chappe_msrp::relay::Refused;
+use chappe_net::{Proof, Target};
+use chappe_sip::Transport;
+
+use super::connection::{Connection, Touched};
+use super::relay::Relay;
+
+const DEFAULT_PORT: u16 = 2855;
+/// A name has so long to be resolved.
+const RESOLVE: Duration = Duration::from_secs(10);
+
+/// What a URI says of the connection to its host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Hop {
+    secure: bool,
+    host: Box<str>,
+    port: u16,
+}
+
+impl Relay {
+    /// The connection to a next hop; what is put on its way out waits until it is open.
+    pub(super) fn dial(self: &Arc<Self>, uri: &Uri<'_>) -> Result<Arc<Connection>, Refused> {
+        // Nobody can open a WebSocket or data channel to a client.
+        if !uri.transport.eq_ignore_ascii_case("tcp") {
+            return Err(Refused::Unknown);
+        }
+        let hop = Hop {
+            secure: uri.secure,
+            host: uri.host.to_ascii_lowercase().into(),
+            port: uri.port.unwrap_or(DEFAULT_PORT),
+        };
+        let connection = {
+            let mut dialled = self.dialled.lock();
+            if let Some(open) = dialled.get(&hop) {
+                return Ok(Arc::clone(open));
+            }
+            if self.is_stopping() {
+                return Err(Refused::Unknown);
+            }
+            let connection = self.new_connection(None, hop.secure, false, true, None);
+            dialled.insert(hop.clone(), Arc::clone(&connection));
+            connection
+        };
+        self.counters.dialled.one();
+        match uri.ip() {
+            Some(address) => self.connect(&hop, &connection, SocketAddr::new(address, hop.port)),
+            None => self.resolve(hop, Arc::clone(&connection)),
+        }
+        Ok(connection)
+    }
+
+    fn resolve(self: &Arc<Self>, hop: Hop, connection: Arc<Connection>) {
+        let relay = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((&*hop.host, hop.port))).await;
+            // The addresses in their order (RFC 4975 §6.2); one that may not be reached is passed over.
+            let address = found.ok().and_then(Result::ok).and_then(|mut all| all.find(|a| relay.may_reach(*a)));
+            match address {
+                Some(address) => relay.connect(&hop, &connection, address),
+                None => relay.not_opened(&connection),
+            }
+        });
+    }
+
+    fn may_reach(&self, address: SocketAddr) -> bool {
+        let networks = self.settings.next_hops.as_ref();
+        networks.is_none_or(|networks| networks.iter().any(|network| network.contains(address.ip())))
+    }
+
+    fn connect(&self, hop: &Hop, connection: &Arc<Connection>, address: SocketAddr) {
+        let Some(net) = self.net() else { return self.not_opened(connection) };
+        let transport = if hop.secure { Transport::Tls } else { Transport::Tcp };
+        let name = hop.host.parse::<IpAddr>().is_err() && !hop.host.starts_with('[');
+        let target = Target { server_name: name.then(|| Arc::from(&*hop.host)), ..Target::new(transport, address) };
+        let registering = self.dialling.lock();
+        match net.connect(&target, &Proof::Host) {
+            Ok(flow) => {
+                connection.set_flow(flow);
+                self.register(&flow, Arc::clone(connection));
+                drop(registering);
+                self.flush(&mut Touched::from_iter([Arc::clone(connection)]));
+            }
+            Err(error) => {
+                drop(registering);
+                tracing::debug!(%error, "MSRP next hop cannot be reached");
+                self.not_opened(connection);
+            }
+        }
+    }
+
+    /// A next hop could not be reached; nothing of it was `opened`.
+    pub(super) fn not_opened(&self, connection: &Arc<Connection>) {
+        self.counters.dial_failures.one();
+        self.undialled(connection);
+        self.lost(connection);
+    }
+
+    /// The next frame for the hop opens another connection.
+    pub(super) fn undialled(&self, connection: &Arc<Connection>) {
+        self.dialled.lock().retain(|_, other| !Arc::ptr_eq(other, connection));
+    }
+}

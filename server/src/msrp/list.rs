@@ -1,0 +1,84 @@
+//! What the operator sees of the relay: metrics and sessions; and the kill.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chappe_api::MsrpSession;
+use chappe_msrp::relay::Side;
+
+use super::connection::Connection;
+use super::relay::Relay;
+use super::session::Session;
+use crate::metrics::{Exposition, Kind};
+
+impl Relay {
+    /// Sessions in the order of their numbers, `limit` of those behind `after`.
+    pub fn list(&self, after: u64, limit: usize) -> Vec<MsrpSession> {
+        let mut all = self.sessions.all();
+        all.retain(|session| session.number > after);
+        all.sort_by_key(|session| session.number);
+        all.iter().take(limit).map(|session| self.row(session)).collect()
+    }
+
+    fn row(&self, session: &Arc<Session>) -> MsrpSession {
+        let now = self.now();
+        let peer = session.peer();
+        let queued = |to: &Connection, side| to.way_out.lock().outgoing.queued(session.key(side)) as u64;
+        let seconds = |since: u64| now.saturating_sub(since) / 1000;
+        let flow = |connection: &Connection| connection.flow().map(ToString::to_string);
+        MsrpSession {
+            id: session.number,
+            user: session.user.to_string(),
+            flow: flow(&session.owner).unwrap_or_default(),
+            peer: peer.as_ref().and_then(|peer| flow(peer)),
+            sent_bytes: session.sent.load(Ordering::Relaxed),
+            received_bytes: session.received.load(Ordering::Relaxed),
+            queued_bytes: queued(&session.owner, Side::Peer)
+                + peer.as_ref().map_or(0, |peer| queued(peer, Side::Owner)),
+            age_s: seconds(session.created),
+            idle_s: seconds(session.used.load(Ordering::Relaxed)),
+            expires_s: session.expires.load(Ordering::Relaxed).saturating_sub(now) / 1000,
+        }
+    }
+
+    /// Ends a session by its number; `false` if there is none.
+    pub fn kill(&self, number: u64) -> bool {
+        let found = self.sessions.all().into_iter().find(|session| session.number == number);
+        found.is_some_and(|session| {
+            self.end_session(&session);
+            true
+        })
+    }
+
+    /// Sessions now.
+    pub fn sessions_now(&self) -> u64 {
+        self.sessions.len() as u64
+    }
+
+    /// Whether something waits for its next hop.
+    pub fn is_busy(&self) -> bool {
+        self.all_connections().iter().any(|connection| !connection.way_out.lock().outgoing.is_idle())
+    }
+
+    /// The Prometheus families of the relay.
+    pub fn write_metrics(&self, out: &mut Exposition) {
+        let (mut queued, mut held, mut connections) = (0, 0u64, 0u64);
+        for connection in self.all_connections() {
+            connections += 1;
+            queued += connection.way_out.lock().outgoing.held();
+            held += u64::from(connection.holds.load(Ordering::Relaxed) > 0);
+        }
+        out.family("chappe_msrp_sessions", Kind::Gauge, "MSRP sessions now.").sample(&[], self.sessions.len());
+        out.family("chappe_msrp_connections", Kind::Gauge, "MSRP connections now, those being opened included.")
+            .sample(&[], connections);
+        out.family("chappe_msrp_queued_bytes", Kind::Gauge, "Bytes that wait for their next hop now.")
+            .sample(&[], queued);
+        out.family(
+            "chappe_msrp_paused_connections",
+            Kind::Gauge,
+            "Connections that are not read now because what came from them is not taken.",
+        )
+        .sample(&[], held);
+        self.counters.write(out);
+    }
+}
