@@ -146,6 +146,30 @@ pub struct Listener {
     pub url: String,
 }
 
+/// A session of the MSRP relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MsrpSession {
+    /// Number of it since the start; its session-id is a secret.
+    pub id: u64,
+    pub user: String,
+    /// The connection of the user's client.
+    pub flow: String,
+    /// The connection of the far side, once it has used the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
+    /// Message bytes from the user.
+    pub sent_bytes: u64,
+    /// Message bytes to the user.
+    pub received_bytes: u64,
+    /// Bytes that wait to go out, both ways.
+    pub queued_bytes: u64,
+    pub age_s: u64,
+    /// Since the last chunk.
+    pub idle_s: u64,
+    /// Until its URI ends.
+    pub expires_s: u64,
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub accounts: u64,
