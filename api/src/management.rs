@@ -6,7 +6,7 @@ use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, St
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
@@ -28,6 +28,8 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/registrations/{aor}", get(registration))
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
+        .route("/api/msrp", get(msrp_sessions))
+        .route("/api/msrp/{id}", delete(end_msrp_session))
         .route("/api/explain/{id}", get(explain))
         .route("/api/accounts", get(accounts::list).post(accounts::add))
         .route("/api/accounts/import", post(accounts::import))
@@ -114,6 +116,15 @@ async fn queue(
     PageQuery(page): PageQuery,
 ) -> Result<impl IntoResponse, NodeError> {
     node.queue(&aor, page).await.map(Json)
+}
+
+async fn msrp_sessions(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {
+    node.msrp_sessions(page).await.map(Json)
+}
+
+async fn end_msrp_session(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.end_msrp_session(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn explain(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {

@@ -32,6 +32,12 @@ pub trait Node: Send + Sync + 'static {
     /// What waits for one user, oldest first; `after` is a message's `id`.
     async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError>;
 
+    /// Sessions of the MSRP relay; `after` is a session's `id`.
+    async fn msrp_sessions(&self, page: Page) -> Result<List<MsrpSession>, NodeError>;
+
+    /// Ends a session of the MSRP relay: what comes for it is refused from then on.
+    async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError>;
+
     /// What became of a message, by its Message-ID or Call-ID.
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError>;
 
@@ -179,6 +185,9 @@ pub struct Counts {
     pub connections: u64,
     pub transactions: u64,
     pub banned: u64,
+    /// Sessions of the MSRP relay.
+    #[serde(default)]
+    pub msrp_sessions: u64,
     pub messages: MessageCounts,
 }
 

@@ -36,7 +36,7 @@ pub enum Judged<'h> {
     /// Answer with a challenge, and count it against the connection.
     Refused(Refusal),
     /// The user is who he says.
-    Admitted(Admitted<'h>),
+    Admitted(Box<Admitted<'h>>),
 }
 
 /// Credentials that were found right.
@@ -95,7 +95,7 @@ pub fn judge<'h>(
     let ha1 = name.as_ref().and_then(secrets);
     let request = Digest { method: b"AUTH", body: b"", realm, binding: b"" };
     match (gate.judge(&credentials, &request, ha1.as_ref(), now), ha1) {
-        (Verdict::Admit { age }, Some(ha1)) => Judged::Admitted(Admitted { credentials, ha1, age }),
+        (Verdict::Admit { age }, Some(ha1)) => Judged::Admitted(Box::new(Admitted { credentials, ha1, age })),
         (Verdict::Admit { .. }, None) => Judged::Refused(Refusal::UnknownUser),
         (Verdict::Challenge { stale }, _) => Judged::Challenge { stale },
         (Verdict::Refuse(refusal), _) => Judged::Refused(refusal),

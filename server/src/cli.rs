@@ -69,6 +69,9 @@ enum Command {
     /// Show the messages that wait for their recipients
     #[command(after_help = "Examples:\n  chappe queue\n  chappe queue alice@example.com")]
     Queue(OfUser),
+    /// Show the sessions of the MSRP relay, or end one
+    #[command(subcommand)]
+    Msrp(MsrpCommand),
     /// Tell what became of a message
     #[command(
         after_help = "Examples:\n  chappe explain 34jk324j\n\nThe ID is the Message-ID of the message (CPIM, IMDN) \
@@ -127,6 +130,27 @@ struct OfUser {
     inspect: Inspect,
 }
 
+#[derive(Debug, Subcommand)]
+enum MsrpCommand {
+    /// Show the sessions with what they have transferred
+    #[command(after_help = "Examples:\n  chappe msrp list\n  chappe msrp list --json")]
+    List {
+        /// Print at most this many
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        inspect: Inspect,
+    },
+    /// End a session: what comes for it is refused from then on
+    #[command(after_help = "Examples:\n  chappe msrp kill 17\n\nThe ID is that of `chappe msrp list`.")]
+    Kill {
+        #[arg(value_name = "ID")]
+        id: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 #[derive(Debug, Args)]
 struct Explain {
     #[arg(value_name = "MESSAGE-ID")]
@@ -179,6 +203,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Status(inspect) => soon(inspect::status(inspect)),
         Command::Registrations(of) => soon(inspect::registrations(of)),
         Command::Queue(of) => soon(inspect::queue(of)),
+        Command::Msrp(command) => soon(inspect::msrp(command)),
         Command::Explain(explain) => soon(inspect::explain(explain)),
         Command::Trace(trace) => soon(inspect::trace(trace)),
         Command::Doctor(inspect) => soon(crate::doctor::run(inspect.place.load()?, inspect.json)),

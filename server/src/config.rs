@@ -71,6 +71,16 @@ impl Config {
         if self.message.default_expires > self.message.max_expires {
             reader.reject("message.default_expires", "the default lifetime is above `message.max_expires`", None);
         }
+        let session = &self.msrp.session;
+        if session.min_expires > session.max_expires {
+            reader.reject(
+                "msrp.session.min_expires",
+                "the shortest lifetime is above `msrp.session.max_expires`",
+                None,
+            );
+        } else if !(session.min_expires..=session.max_expires).contains(&session.default_expires) {
+            reader.reject("msrp.session.default_expires", "the default lifetime is outside the bounds", None);
+        }
         for (have, lack, set, unset) in [
             ("tls.certificate", "tls.key", &self.tls.certificate, &self.tls.key),
             ("tls.key", "tls.certificate", &self.tls.key, &self.tls.certificate),

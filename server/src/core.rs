@@ -447,7 +447,11 @@ impl Core {
 
     /// Notes that a peer misbehaved.
     pub fn offence(&self, flow: &Flow, offence: Offence) {
-        let ip = flow.remote.ip();
+        self.offence_of(flow.remote.ip(), offence);
+    }
+
+    /// The same of an address.
+    pub fn offence_of(&self, ip: IpAddr, offence: Offence) {
         if ip.is_loopback() || self.identity.is_trusted(ip) {
             return;
         }

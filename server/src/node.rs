@@ -2,6 +2,7 @@
 
 mod operator;
 mod parts;
+mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::config::Config;
 use crate::core::{Core, Front, epoch_seconds};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::msrp::Relay;
 use crate::service::drain;
 use crate::timers;
 
@@ -43,6 +45,8 @@ pub struct Running {
     operator: Arc<operator::Operator>,
     core: Arc<Core>,
     net: Net,
+    relay: Arc<Relay>,
+    msrp: Net,
     /// Index of the first WebSocket listener in the transport layer.
     first_http: u16,
     tasks: JoinSet<()>,
@@ -75,10 +79,29 @@ impl Running {
             listeners.add("sip", format!("{}://{}", listener.transport.param(), listener.local));
         }
 
+        let msrp = Net::bind(relay::net(&config, &http)?).context("cannot open the MSRP listeners (msrp.listen)")?;
+        let first_msrp = config.msrp.listen.len() as u16;
+        for (index, address) in (first_msrp..).zip(&http) {
+            msrp.set_address(index, *address);
+        }
+        for listener in msrp.listeners().iter().filter(|l| l.index < first_msrp) {
+            listeners.add("msrp", format!("{}://{}", listener.transport.param(), listener.local));
+        }
+
         let (drain, inbox) = drain::Drain::new();
         let core = Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, drain, echo)?));
         load(&core).await.context("cannot read the store")?;
         core.set_net(net.clone());
+        let relay = Relay::new(
+            relay::settings(&config)?,
+            relay::local(&config, &msrp),
+            Arc::new(relay::Shared(Arc::clone(&core))),
+            relay::gate(&config),
+            &parts::Keys::load(&config.data_dir)?.derive("msrp nonces"),
+            epoch_seconds(),
+            tokio::runtime::Handle::current(),
+        );
+        relay.set_net(msrp.clone());
 
         let changed = {
             let core = Arc::clone(&core);
@@ -96,6 +119,7 @@ impl Running {
         let operator = Arc::new(operator::Operator {
             config: Arc::clone(&config),
             core: Arc::clone(&core),
+            relay: Arc::clone(&relay),
             accounts,
             listeners,
             started: SystemTime::now(),
@@ -109,8 +133,11 @@ impl Running {
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
         tasks.spawn(forget(Arc::clone(&core), config.message.explain));
+        tasks.spawn(Arc::clone(&relay).run_clock());
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
-        Ok(Running { operator, core, net, first_http, tasks, timers })
+        let front = crate::msrp::Front(Arc::clone(&relay));
+        msrp.run(Arc::new(front)).context("cannot open the MSRP listeners")?;
+        Ok(Running { operator, core, net, relay, msrp, first_http, tasks, timers })
     }
 
     pub fn node(&self) -> Arc<dyn Node> {
@@ -119,11 +146,21 @@ impl Running {
 
     /// What stands before the HTTP listeners.
     pub fn door(&self) -> Arc<dyn Door> {
-        Arc::new(Entrance { net: self.net.clone(), first: self.first_http, core: Arc::clone(&self.core) })
+        Arc::new(self.entrance())
     }
 
     pub fn websockets(&self) -> Arc<dyn WebSockets> {
-        Arc::new(Entrance { net: self.net.clone(), first: self.first_http, core: Arc::clone(&self.core) })
+        Arc::new(self.entrance())
+    }
+
+    fn entrance(&self) -> Entrance {
+        Entrance {
+            net: self.net.clone(),
+            first: self.first_http,
+            msrp: self.msrp.clone(),
+            first_msrp: self.operator.config.msrp.listen.len() as u16,
+            core: Arc::clone(&self.core),
+        }
     }
 
     /// Why it cannot go on; pends while it can.
@@ -135,12 +172,14 @@ impl Running {
     pub async fn stop(mut self, wait: Duration) {
         let deadline = Instant::now() + wait;
         self.net.stop_accepting();
+        self.msrp.stop_accepting();
         self.core.stop();
+        self.relay.stop();
         // What is under way: requests without a final response, and writes for those that have one.
-        while Instant::now() < deadline && self.core.is_busy() {
+        while Instant::now() < deadline && (self.core.is_busy() || self.relay.is_busy()) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.net.close_all(deadline).await;
+        tokio::join!(self.net.close_all(deadline), self.msrp.close_all(deadline));
         if let Err(error) = self.core.persist.flush().await {
             tracing::error!(%error, "the latest registrations could not be stored");
         }
@@ -260,6 +299,8 @@ async fn forget(core: Arc<Core>, explain: Duration) {
 struct Entrance {
     net: Net,
     first: u16,
+    msrp: Net,
+    first_msrp: u16,
     core: Arc<Core>,
 }
 
@@ -275,15 +316,19 @@ impl Door for Entrance {
 
 impl WebSockets for Entrance {
     fn serves(&self, protocol: Protocol) -> bool {
-        protocol == Protocol::Sip && !self.core.is_stopping()
+        matches!(protocol, Protocol::Sip | Protocol::Msrp) && !self.core.is_stopping()
     }
 
     fn adopt(&self, upgrade: Upgrade, io: HttpIo, read: Bytes) {
         let Upgrade { protocol, peer, host, origin, path } = upgrade;
         let details = chappe_net::Upgrade { host, origin, path, protocol: protocol.name().to_owned(), user: None };
-        let listener = self.first + peer.listener as u16;
+        let (net, first) = match protocol {
+            Protocol::Sip => (&self.net, self.first),
+            Protocol::Msrp => (&self.msrp, self.first_msrp),
+        };
+        let listener = first + peer.listener as u16;
         let socket = UpgradedSocket { io, leftover: read, remote: peer.remote, listener, upgrade: details };
-        if self.net.adopt_websocket(socket).is_none() {
+        if net.adopt_websocket(socket).is_none() {
             tracing::debug!("a WebSocket was not admitted");
         }
     }

@@ -80,6 +80,14 @@ impl Node for Fake {
         Ok(List { items: vec![], next: None })
     }
 
+    async fn msrp_sessions(&self, _page: Page) -> Result<List<MsrpSession>, NodeError> {
+        Ok(List { items: vec![], next: None })
+    }
+
+    async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError> {
+        if id == "7" { Ok(()) } else { Err(NodeError::NotFound { what: "MSRP session" }) }
+    }
+
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         Ok(Explanation { id: id.into(), events: vec![] })
     }

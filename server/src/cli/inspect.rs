@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use chappe_api::{Explanation, List, Queue, Registered, Status, Waiting};
+use axum::http::Method;
+use chappe_api::{Explanation, List, MsrpSession, Queue, Registered, Status, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Table, say};
-use super::{Explain, FAILED, Inspect, OK, OfUser, Trace};
+use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfUser, Trace};
 use crate::admin::{Admin, segment};
 
 /// Rows asked for at a time.
@@ -37,6 +38,7 @@ pub(super) async fn status(options: Inspect) -> anyhow::Result<u8> {
     say!("  registered   {} users, {} bindings", counts.registered, counts.bindings)?;
     say!("  connections  {}", counts.connections)?;
     say!("  transactions {}", counts.transactions)?;
+    say!("  msrp         {} sessions", counts.msrp_sessions)?;
     if counts.banned > 0 {
         say!("  banned       {} addresses", counts.banned)?;
     }
@@ -104,6 +106,40 @@ pub(super) async fn queue(options: OfUser) -> anyhow::Result<u8> {
         }
         table
     })
+}
+
+pub(super) async fn msrp(command: MsrpCommand) -> anyhow::Result<u8> {
+    match command {
+        MsrpCommand::List { limit, inspect } => {
+            let admin = inspect.place.running()?;
+            let sessions: Vec<MsrpSession> = pages(&admin, "/api/msrp", limit).await?;
+            let options = OfUser { aor: None, limit, inspect };
+            show(&options, &sessions, "There is no MSRP session.", |sessions| {
+                let heading = ["id", "user", "from user", "to user", "queued", "age", "idle", "client", "peer"];
+                let mut table = Table::new(heading);
+                for session in sessions {
+                    table.row([
+                        session.id.to_string(),
+                        session.user.clone(),
+                        output::bytes(session.sent_bytes),
+                        output::bytes(session.received_bytes),
+                        output::bytes(session.queued_bytes),
+                        output::span(session.age_s),
+                        output::span(session.idle_s),
+                        session.flow.clone(),
+                        session.peer.clone().unwrap_or_default(),
+                    ]);
+                }
+                table
+            })
+        }
+        MsrpCommand::Kill { id, place } => {
+            let admin = place.running()?;
+            admin.call::<()>(Method::DELETE, &format!("/api/msrp/{id}"), None::<&()>).await?;
+            say!("Session {id} is ended.")?;
+            Ok(OK)
+        }
+    }
 }
 
 pub(super) async fn explain(options: Explain) -> anyhow::Result<u8> {

@@ -198,12 +198,107 @@ section! {
     }
 }
 
+choice! {
+    /// How a URI of a session has to be written to be known again.
+    pub enum Matching {
+        /// By RFC 4975 §6.1.
+        Strict = "strict",
+        /// Host and port may differ.
+        Cema = "cema",
+        /// Only the session-id counts.
+        Session = "session",
+    }
+}
+
+choice! {
+    /// A deviation from the grammar of MSRP.
+    pub enum Deviation {
+        PathsAnywhere = "paths_anywhere",
+        ContentTypeAnywhere = "content_type_anywhere",
+        ContentTypeWithoutBody = "content_type_without_body",
+        BlankLineWithoutContentType = "blank_line_without_content_type",
+        BlankLinesBetweenFrames = "blank_lines_between_frames",
+        NoSpaceAfterColon = "no_space_after_colon",
+        AnyTransactionId = "any_transaction_id",
+        AnyMessageId = "any_message_id",
+        KeepAliveWithoutMessageId = "keep_alive_without_message_id",
+        UriWithoutTransport = "uri_without_transport",
+        RangeFromZero = "range_from_zero",
+        RangeWithoutTotal = "range_without_total",
+        StatusWithoutNamespace = "status_without_namespace",
+    }
+}
+
 section! {
     /// MSRP relay and end point.
     pub struct Msrp {
-        /// Where to listen: "tcp://" or "tls://".
+        /// Where to listen: "tcp://" or "tls://". Port 0 lets the system choose. IPv6 needs an entry of its own.
         pub listen: Vec<Listen<MsrpScheme>> =
             vec![Listen::any(MsrpScheme::Tcp, 2855), Listen::any(MsrpScheme::Tls, 2856)];
+        /// Host of the URIs that are handed out. By default the address by which the client has reached the server.
+        pub advertised: Option<Host> = None => Example(r#""msrp.example.com""#);
+        /// Networks that next hops may be in; others are not connected to. By default any.
+        pub next_hops: Option<Vec<Network>> = None => Example(r#"["127.0.0.0/8", "::1"]"#);
+        /// Load balancers whose connections begin with a PROXY protocol v2 header.
+        pub proxy_protocol: Vec<Network> = Vec::new();
+        /// Whether AUTH is refused on connections without TLS, as RFC 4976 wants it.
+        pub require_tls: bool = false;
+        /// Digest algorithms that are offered for AUTH, the preferred one first: "SHA-512-256", "SHA-256", "MD5".
+        pub algorithms: Vec<Algorithm> = vec![Algorithm::Sha256, Algorithm::Md5];
+        /// How the URI of a session is compared with the one that was handed out. "strict": by RFC 4975. "cema": host and
+        /// port may differ, for middleboxes that put in their own. "session": only the session-id counts.
+        pub matching: Matching = Matching::Strict;
+        /// Known faults of deployed clients that are let pass rather than answered with 400: "paths_anywhere",
+        /// "content_type_anywhere", "content_type_without_body", "blank_line_without_content_type",
+        /// "blank_lines_between_frames", "no_space_after_colon", "any_transaction_id", "any_message_id",
+        /// "keep_alive_without_message_id", "uri_without_transport", "range_from_zero", "range_without_total",
+        /// "status_without_namespace".
+        pub lenient: Vec<Deviation> =
+            vec![Deviation::BlankLinesBetweenFrames, Deviation::AnyMessageId, Deviation::KeepAliveWithoutMessageId];
+        /// Whether requests with methods that are not known are refused rather than passed on.
+        pub block_unknown_methods: bool = false;
+        pub session: Table<MsrpSession> = Table::default();
+        pub limits: Table<MsrpLimits> = Table::default();
+    }
+}
+
+section! {
+    /// Sessions of the MSRP relay: the URIs that AUTH hands out.
+    pub struct MsrpSession {
+        /// Lifetime where the client asks for none.
+        pub default_expires: Duration = minutes(15) => seconds(1)..=days(30);
+        /// Shortest lifetime; less is refused with 423.
+        pub min_expires: Duration = minutes(1) => seconds(1)..=days(30);
+        /// Longest lifetime; more is refused with 423.
+        pub max_expires: Duration = days(1) => seconds(1)..=days(30);
+        /// Sessions that one user may have.
+        pub per_user: u32 = 100 => 1..=1_000_000;
+        /// Sessions of all users.
+        pub max: u32 = 1_000_000 => 1..=100_000_000;
+        /// Message bytes that a session may transfer in a second, both ways together; 0: any.
+        pub rate: Size = Size(0);
+        /// A session that nothing was sent in for so long is ended. "0s": never.
+        pub idle: Duration = seconds(0) => seconds(0)..=days(30);
+    }
+}
+
+section! {
+    /// Bounds on what MSRP peers can make the server hold, and for how long.
+    pub struct MsrpLimits {
+        /// Start line and headers of one frame. Message bodies have no bound.
+        pub max_header_size: Size = Size::kib(64) => Size::kib(2)..=Size::mib(1);
+        /// Bytes that may wait for a slow receiver in one direction of a session; above this its sender is not read.
+        pub window: Size = Size::kib(128) => Size::kib(64)..=Size::mib(16);
+        /// Largest chunk sent to clients on TCP and TLS; more is cut. By default as it came.
+        pub max_chunk: Option<Size> = None => Example(r#""64KiB""#);
+        /// Largest chunk sent to WebSocket clients, each a message of its own.
+        pub max_websocket_chunk: Size = Size::kib(60) => Size::kib(2)..=Size::kib(64);
+        /// A connection that receives nothing for so long is closed.
+        pub idle_timeout: Duration = hours(1) => seconds(10)..=days(7);
+        /// A connection without sessions is closed after so long without a frame.
+        pub unused_timeout: Duration = minutes(5) => seconds(10)..=days(7);
+        /// A peer that takes nothing of what waits for it for so long is closed.
+        pub stall_timeout: Duration = minutes(2) => seconds(5)..=hours(1);
     }
 }
 

@@ -17,11 +17,18 @@ pub struct Local {
     /// Ports that others reach us on; WebSocket ports among them.
     ports: HashSet<u16>,
     /// Ports of plain and of TLS listeners, in their order.
-    plain: Vec<SocketAddr>,
-    tls: Vec<SocketAddr>,
+    plain: Vec<Listening>,
+    tls: Vec<Listening>,
     /// Listens on all addresses of the machine.
     wildcard: bool,
     advertised: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone)]
+struct Listening {
+    bound: SocketAddr,
+    /// How others reach it, where it is not known by which address.
+    host: Box<str>,
 }
 
 impl Local {
@@ -47,10 +54,12 @@ impl Local {
         }
     }
 
-    /// A listener of ours.
-    pub fn add_listener(&mut self, secure: bool, bound: SocketAddr) {
+    /// A listener of ours; `host` is an address of this machine where it listens on all of them.
+    pub fn add_listener(&mut self, secure: bool, bound: SocketAddr, host: &str) {
         self.add_port(bound);
-        if secure { &mut self.tls } else { &mut self.plain }.push(bound);
+        self.add_host(host);
+        let listening = Listening { bound, host: host.into() };
+        if secure { &mut self.tls } else { &mut self.plain }.push(listening);
     }
 
     /// A port that WebSockets come in on.
@@ -85,10 +94,10 @@ impl Local {
     /// uses; a WebSocket client gets those of a stream listener that is as safe, for nobody else could use its own.
     pub(super) fn mint(&self, connection: &Connection, random: [u8; 16]) -> Result<OwnedUri, UriError> {
         let reached = connection.local;
-        let fits = |listeners: &[SocketAddr]| {
-            let same = |listener: &&SocketAddr| reached.is_some_and(|reached| reached.port() == listener.port());
-            let family = |listener: &&SocketAddr| reached.is_none_or(|reached| reached.is_ipv4() == listener.is_ipv4());
-            listeners.iter().find(same).or_else(|| listeners.iter().find(family)).or(listeners.first()).copied()
+        let fits = |listeners: &[Listening]| {
+            let same = |other: &&Listening| reached.is_some_and(|reached| reached.port() == other.bound.port());
+            let family = |other: &&Listening| reached.is_none_or(|reached| reached.is_ipv4() == other.bound.is_ipv4());
+            listeners.iter().find(same).or_else(|| listeners.iter().find(family)).or(listeners.first()).cloned()
         };
         let (secure, listener) = match (connection.secure, fits(&self.tls), fits(&self.plain)) {
             (true, Some(tls), _) => (true, tls),
@@ -99,9 +108,9 @@ impl Local {
         let host = match (&self.advertised, reached) {
             (Some(host), _) => host.to_string(),
             (None, Some(reached)) => host_of(reached.ip()),
-            (None, None) => host_of(listener.ip()),
+            (None, None) => listener.host.to_string(),
         };
-        mint(secure, &host, listener.port(), random)
+        mint(secure, &host, listener.bound.port(), random)
     }
 }
 

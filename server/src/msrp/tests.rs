@@ -193,6 +193,11 @@ fn silence_of_the_next_hop_is_told_after_30_seconds() {
     for _ in 0..3 {
         bob.expect("SEND");
     }
+    let waiting = || {
+        let connections = bed.relay.all_connections();
+        connections.iter().map(|connection| connection.way_out.lock().open.len()).sum::<usize>()
+    };
+    bed.until("two of them wait for a response", || waiting() == 2);
     bed.relay.tick(29_000);
     assert_eq!(bed.relay.counters.timeouts.get(), 0);
     bed.relay.tick(30_000);
@@ -347,6 +352,72 @@ fn two_sessions_on_one_connection_share_it() {
     assert_eq!(before + after, 64 << 16);
     assert!(passed && after > 0, "{before} bytes of the other before it, {after} after");
     big.join().unwrap();
+}
+
+/// RFC 7977: a browser to a client on TCP and back; large chunks become messages of bounded size.
+#[test]
+fn a_websocket_client() {
+    let bed = Bed::new(|_| {});
+    let (mut bob, bobs) = bed.session(1);
+    let mut browser = bed.websocket();
+    let uri = "msrp://df7jal23ls0d.invalid:2855/98cjs;ws";
+    let to = format!("msrp://user0@{};ws", bed.websocket);
+    let auth = |headers: &str| {
+        format!("MSRP 4uth0001 AUTH\r\nTo-Path: {to}\r\nFrom-Path: {uri}\r\n{headers}-------4uth0001$\r\n")
+    };
+    browser.send(auth("").as_bytes(), 1000);
+    let challenge = browser.frame();
+    browser.send(auth(&Client::answer(&challenge.head, "user0", "pass0", &to)).as_bytes(), 1000);
+    let granted = browser.frame();
+    let path = granted.head.header("Use-Path").expect("a session").to_owned();
+    // It is for the rest of the world, which comes by TCP.
+    assert!(path.starts_with(&format!("msrp://{}/", bed.address)) && path.ends_with(";tcp"), "{path}");
+    // A message in fragments that end anywhere.
+    let send = format!(
+        "MSRP s3nd0001 SEND\r\nTo-Path: {path} {bobs} {}\r\nFrom-Path: {uri}\r\nMessage-ID: mess0001\r\n\
+         Byte-Range: 1-5/5\r\nContent-Type: text/plain\r\n\r\nhello\r\n-------s3nd0001$\r\n",
+        bob.uri
+    );
+    browser.send(send.as_bytes(), 7);
+    assert_eq!(browser.frame().kind(), "200");
+    let got = bob.expect("SEND");
+    assert_eq!(got.body, b"hello");
+    bob.reply(&got, 200);
+    let body = pattern(0, 200_000);
+    bob.send(&format!("{bobs} {path} {uri}"), "mess0002", "Failure-Report: no\r\n", &body);
+    let mut whole = Vec::new();
+    loop {
+        let got = browser.frame();
+        assert!(got.head.bytes().len() + got.body.len() <= 64 * 1024, "{}", got.body.len());
+        assert_eq!(got.head.byte_range().map(|range| range.start), Some(whole.len() as u64 + 1));
+        whole.extend_from_slice(&got.body);
+        if got.flag == Flag::End {
+            break;
+        }
+    }
+    assert!(whole == body);
+    // A message has to be a frame, and a whole one.
+    browser.send(&send.as_bytes()[..100], 1000);
+    assert!(browser.try_frame().is_none(), "closed");
+}
+
+#[test]
+fn a_session_has_its_rate() {
+    let bed = Bed::new(|settings| settings.rate = 40_000);
+    let (mut alice, alices) = bed.session(0);
+    let (mut bob, bobs) = bed.session(1);
+    let to = format!("{alices} {bobs} {}", bob.uri);
+    alice.send(&to, "mess0001", "", &[b'x'; 60_000]);
+    bob.expect("SEND");
+    bed.until("the source is not read", || {
+        bed.relay.all_connections().iter().any(|connection| connection.holds.load(Ordering::Relaxed) > 0)
+    });
+    for _ in 0..4 {
+        bed.relay.refill();
+    }
+    bed.until("it is read again", || {
+        bed.relay.all_connections().iter().all(|connection| connection.holds.load(Ordering::Relaxed) == 0)
+    });
 }
 
 #[test]

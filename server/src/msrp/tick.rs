@@ -80,7 +80,7 @@ impl Relay {
     }
 
     /// Gives the sessions that wait for it their share of a period.
-    fn refill(&self) {
+    pub(super) fn refill(&self) {
         let rate = i64::try_from(self.settings.rate).unwrap_or(i64::MAX);
         if rate == 0 {
             return;

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, Node, NodeError, Page, Queue, Readiness, Registered,
-    Status, TraceLine, Waiting,
+    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, MsrpSession, Node, NodeError, Page, Queue,
+    Readiness, Registered, Status, TraceLine, Waiting,
 };
 use chappe_store::Wanted;
 use tokio::sync::broadcast;
@@ -18,10 +18,12 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::listeners::Listeners;
 use crate::metrics::{Kind, Metrics};
+use crate::msrp::Relay;
 
 pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) core: Arc<Core>,
+    pub(super) relay: Arc<Relay>,
     pub(super) accounts: StoredAccounts,
     pub(super) listeners: Listeners,
     pub(super) started: SystemTime,
@@ -57,6 +59,7 @@ impl Node for Operator {
                 + transactions.invite_clients
                 + transactions.non_invite_clients) as u64,
             banned: core.admission.bans.count(core.uptime_ms()) as u64,
+            msrp_sessions: self.relay.sessions_now(),
             messages: self.messages(),
         };
         Ok(Status {
@@ -150,6 +153,7 @@ impl Node for Operator {
             for (name, help, value) in core.counters.simple() {
                 counter(out, name, help.trim(), value);
             }
+            self.relay.write_metrics(out);
         })
     }
 
@@ -187,6 +191,17 @@ impl Node for Operator {
         Ok(List::page(items, page.size(), |message: &Waiting| message.id.to_string()))
     }
 
+    async fn msrp_sessions(&self, page: Page) -> Result<List<MsrpSession>, NodeError> {
+        let after = page.after.as_deref().map(session_number).transpose()?.unwrap_or(0);
+        let items = self.relay.list(after, page.size());
+        Ok(List::page(items, page.size(), |session: &MsrpSession| session.id.to_string()))
+    }
+
+    async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError> {
+        let found = self.relay.kill(session_number(id)?);
+        if found { Ok(()) } else { Err(NodeError::NotFound { what: "MSRP session" }) }
+    }
+
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         let mut fates = self.core.stores.fates.lookup(id).await.map_err(unavailable)?;
         fates.extend(self.core.recent.find(id));
@@ -211,6 +226,10 @@ impl Node for Operator {
     async fn backup(&self, file: &Path) -> Result<(), NodeError> {
         self.core.stores.backup(file).await.map_err(unavailable)
     }
+}
+
+fn session_number(text: &str) -> Result<u64, NodeError> {
+    text.parse().map_err(|_| NodeError::Invalid { field: "id", why: "no number".into() })
 }
 
 /// Bindings as the operator sees them.

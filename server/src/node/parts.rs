@@ -66,12 +66,18 @@ pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe
         backlog: sip.write_queue.bytes(),
         ..chappe_net::Limits::default()
     };
+    let next_hops = config.sip.next_hops.as_deref().map(networks).transpose()?;
+    Ok(chappe_net::Config { listeners, limits, next_hops, tls: tls(config) })
+}
+
+/// Certificates, for every transport layer.
+pub(super) fn tls(config: &Config) -> TlsConfig {
     let pair = |certificate: &Option<_>, key: &Option<_>| {
         Some(CertificateFiles { certificate: Clone::clone(certificate.as_ref()?), key: Clone::clone(key.as_ref()?) })
     };
     let own = pair(&config.tls.certificate, &config.tls.key);
     let extra = config.tls.extra.iter().filter_map(|c| pair(&c.certificate, &c.key));
-    let tls = TlsConfig {
+    TlsConfig {
         certificates: own.into_iter().chain(extra).collect(),
         data_dir: Some(config.data_dir.clone()),
         domains: config.domains.iter().map(ToString::to_string).collect(),
@@ -87,9 +93,7 @@ pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe
             (true, false) => Verify::Files(config.tls.authorities.clone()),
         },
         key_log: false,
-    };
-    let next_hops = config.sip.next_hops.as_deref().map(networks).transpose()?;
-    Ok(chappe_net::Config { listeners, limits, next_hops, tls })
+    }
 }
 
 /// The SIP side.
@@ -238,11 +242,11 @@ pub(super) fn needs_its_connection(binding: &Binding) -> bool {
     behind_flow || uri.effective_transport().is_websocket() || uri.effective_transport().is_secure()
 }
 
-fn networks(networks: &[config::Network]) -> anyhow::Result<Vec<Network>> {
+pub(super) fn networks(networks: &[config::Network]) -> anyhow::Result<Vec<Network>> {
     networks.iter().map(|n| n.to_string().parse().with_context(|| format!("{n} is not a network"))).collect()
 }
 
-fn algorithm(algorithm: config::Algorithm) -> chappe_auth::Algorithm {
+pub(super) fn algorithm(algorithm: config::Algorithm) -> chappe_auth::Algorithm {
     match algorithm {
         config::Algorithm::Sha512_256 => chappe_auth::Algorithm::Sha512_256,
         config::Algorithm::Sha256 => chappe_auth::Algorithm::Sha256,
@@ -251,10 +255,10 @@ fn algorithm(algorithm: config::Algorithm) -> chappe_auth::Algorithm {
 }
 
 /// The secret of this node, kept in the data directory, from which all others are derived.
-struct Keys([u8; 32]);
+pub(super) struct Keys([u8; 32]);
 
 impl Keys {
-    fn load(dir: &Path) -> anyhow::Result<Keys> {
+    pub(super) fn load(dir: &Path) -> anyhow::Result<Keys> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = dir.join("secret.key");
@@ -272,7 +276,7 @@ impl Keys {
         }
     }
 
-    fn derive(&self, purpose: &str) -> [u8; 32] {
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &self.0);
         let tag = ring::hmac::sign(&key, purpose.as_bytes());
         let mut derived = [0; 32];

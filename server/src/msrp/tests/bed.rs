@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chappe_auth::{Algorithm, GateConfig, Ha1Forms, Qop};
 use chappe_msrp::{Event, Flag, Head, Limits, Parser};
-use chappe_net::{Config, ListenerConfig, Net};
+use chappe_net::{Config, HttpIo, ListenerConfig, Net, Upgrade, UpgradedSocket};
 use chappe_store::Secrets;
 use tokio::runtime::Runtime;
 
@@ -40,6 +41,9 @@ pub(super) struct Bed {
     pub relay: Arc<Relay>,
     pub net: Net,
     pub address: SocketAddr,
+    /// Where WebSockets would come in.
+    pub websocket: SocketAddr,
+    http: TcpListener,
     runtime: Runtime,
 }
 
@@ -49,15 +53,21 @@ impl Bed {
         let context = runtime.enter();
         let mut listener: ListenerConfig = "tcp://127.0.0.1:0".parse().unwrap();
         listener.raw = true;
-        let mut config = Config { listeners: vec![listener], ..Config::default() };
+        let mut web: ListenerConfig = "ws://127.0.0.1:0".parse().unwrap();
+        (web.raw, web.subprotocol) = (true, "msrp");
+        let mut config = Config { listeners: vec![listener, web], ..Config::default() };
         config.limits.high_mark = super::super::SOCKET_MARK;
         config.limits.low_mark = super::super::SOCKET_MARK / 4;
         config.limits.send_buffer = 64 * 1024;
         let net = Net::bind(config).unwrap();
         let address = net.listener(0).unwrap().local;
+        let http = TcpListener::bind("127.0.0.1:0").unwrap();
+        let websocket = http.local_addr().unwrap();
+        net.set_address(1, websocket);
         let mut local = Local::new(None);
+        local.add_port(websocket);
         local.add_host("localhost");
-        local.add_listener(false, address);
+        local.add_listener(false, address, "127.0.0.1");
         let gate = GateConfig {
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             qop: vec![Qop::Auth],
@@ -69,11 +79,25 @@ impl Bed {
         relay.set_net(net.clone());
         net.run(Arc::new(Front(Arc::clone(&relay)))).unwrap();
         drop(context);
-        Bed { relay, net, address, runtime }
+        Bed { relay, net, address, websocket, http, runtime }
     }
 
     pub(super) fn client(&self) -> Client {
         Client::new(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// A browser, after the HTTP part.
+    pub(super) fn websocket(&self) -> Browser {
+        let stream = TcpStream::connect(self.websocket).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        let (accepted, remote) = self.http.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let _context = self.runtime.enter();
+        let io = HttpIo::Plain(tokio::net::TcpStream::from_std(accepted).unwrap());
+        let upgrade = Upgrade { protocol: "msrp".into(), path: "/ws".into(), ..Upgrade::default() };
+        let socket = UpgradedSocket { io, leftover: Bytes::new(), remote, listener: 1, upgrade };
+        self.net.adopt_websocket(socket).expect("admitted");
+        Browser { stream }
     }
 
     /// A client that has a session.
@@ -245,6 +269,74 @@ impl Client {
         let mut frame = Vec::new();
         chappe_msrp::write::response(&mut frame, &got.head, code, "");
         self.write(frame);
+    }
+}
+
+/// The client's side of a WebSocket.
+pub(super) struct Browser {
+    stream: TcpStream,
+}
+
+impl Browser {
+    /// One binary message, in fragments of `size`.
+    pub(super) fn send(&mut self, message: &[u8], size: usize) {
+        let count = message.len().div_ceil(size);
+        let mut bytes = Vec::new();
+        for (index, part) in message.chunks(size).enumerate() {
+            let (opcode, last) = (if index == 0 { 2 } else { 0 }, index + 1 == count);
+            bytes.push(opcode | if last { 0x80 } else { 0 });
+            assert!(part.len() < 65_536);
+            if part.len() < 126 {
+                bytes.push(0x80 | part.len() as u8);
+            } else {
+                bytes.push(0x80 | 126);
+                bytes.extend_from_slice(&(part.len() as u16).to_be_bytes());
+            }
+            let mask = [1, 2, 3, 4];
+            bytes.extend_from_slice(&mask);
+            bytes.extend(part.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        }
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    pub(super) fn frame(&mut self) -> Got {
+        self.try_frame().expect("a message")
+    }
+
+    /// The next message, which has to be one frame; `None` when the relay has closed.
+    pub(super) fn try_frame(&mut self) -> Option<Got> {
+        let mut head = [0; 2];
+        self.stream.read_exact(&mut head).ok()?;
+        let mut length = usize::from(head[1]);
+        let size = match length {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        if size > 0 {
+            let mut bytes = vec![0; size];
+            self.stream.read_exact(&mut bytes).ok()?;
+            length = bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        }
+        let mut message = vec![0; length];
+        self.stream.read_exact(&mut message).ok()?;
+        match head[0] {
+            0x88 => return None,
+            kind => assert!(kind == 0x82 || kind == 0x81, "{kind:x}"),
+        }
+        let (mut parser, mut input) = (Parser::new(Limits::default()), &message[..]);
+        let Some(Event::Head(head)) = parser.next(&mut input).expect("well-formed") else { panic!("no head") };
+        let mut body = Vec::new();
+        loop {
+            match parser.next(&mut input).expect("well-formed") {
+                Some(Event::Body(bytes)) => body.extend_from_slice(bytes),
+                Some(Event::End(flag)) => {
+                    assert!(input.is_empty(), "one frame in a message");
+                    return Some(Got { head, body, flag });
+                }
+                _ => panic!("a frame that does not end"),
+            }
+        }
     }
 }
 
