@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::link::{Link, Transcript};
+use crate::msrp::Places;
 use crate::target::{Account, Options, Proto, host_port, resolve};
 use crate::ua::Ua;
 
@@ -69,8 +70,13 @@ pub(crate) struct Case {
     pub(crate) level: Level,
     /// The rule in a line.
     pub(crate) rule: String,
+    /// A case that takes longer has failed.
+    pub(crate) limit: Duration,
     pub(crate) run: Box<dyn Fn(Ctx) -> Running + Send + Sync>,
 }
+
+/// What an ordinary case may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// A table of cases: `section, name, level, rule, function;` lines of one suite.
 macro_rules! cases {
@@ -81,6 +87,7 @@ macro_rules! cases {
             section: $section.to_owned(),
             level: $crate::case::Level::$level,
             rule: $rule.to_owned(),
+            limit: $crate::case::LIMIT,
             run: Box::new(|ctx| Box::pin($run(ctx))),
         }),+]
     };
@@ -97,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     /// Address, host and path of the WebSocket.
     pub(crate) ws: Option<(SocketAddr, String, String)>,
+    pub(crate) msrp: Places,
     accounts: Mutex<Vec<Account>>,
     free: Arc<Semaphore>,
     total: usize,
@@ -105,7 +113,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options) -> Shared {
+    pub(crate) fn new(options: Options, msrp: Places) -> Shared {
         let ws = options.http.as_deref().and_then(web_address);
         let epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
@@ -113,6 +121,7 @@ impl Shared {
         accounts.reverse();
         Shared {
             ws,
+            msrp,
             free: Arc::new(Semaphore::new(accounts.len())),
             total: accounts.len(),
             accounts: Mutex::new(accounts),

@@ -93,6 +93,15 @@ pub(crate) struct Credentials<'a> {
 }
 
 impl Credentials<'_> {
+    /// What a server that knows the password puts into `rspauth` (RFC 7616 §3.5).
+    pub(crate) fn rspauth(&self, challenge: &Challenge) -> String {
+        let algorithm = challenge.algorithm.unwrap_or(Algorithm::Md5);
+        let h = |text: String| algorithm.hex(text.as_bytes());
+        let ha1 = h(format!("{}:{}:{}", self.user, challenge.realm, self.password));
+        let ha2 = h(format!(":{}", self.uri));
+        h(format!("{ha1}:{}:{:08x}:{}:{}:{ha2}", challenge.nonce, self.nc, self.cnonce, self.qop))
+    }
+
     /// The header value that answers `challenge`.
     pub(crate) fn answer(&self, challenge: &Challenge) -> String {
         let algorithm = challenge.algorithm.unwrap_or(Algorithm::Md5);

@@ -10,6 +10,7 @@ mod html;
 mod link;
 pub mod load;
 mod message;
+mod msrp;
 mod report;
 mod runner;
 mod suite;

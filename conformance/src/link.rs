@@ -46,7 +46,7 @@ impl Transcript {
         self.add("*", text, b"");
     }
 
-    fn add(&self, mark: &str, what: &str, bytes: &[u8]) {
+    pub(crate) fn add(&self, mark: &str, what: &str, bytes: &[u8]) {
         /// Beyond this a transcript only says that it was cut.
         const MAX: usize = 64 * 1024;
         let mut text = self.text.lock().expect("no holder panics");
@@ -65,7 +65,7 @@ impl Transcript {
     }
 
     /// Records a malformed message of the target.
-    fn fault(&self, what: String) {
+    pub(crate) fn fault(&self, what: String) {
         self.note(&format!("malformed: {what}"));
         self.faults.lock().expect("no holder panics").push(what);
     }

@@ -1,18 +1,18 @@
 //! Runs the cases, many at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::case::{Case, Ctx, Level, SILENCE, Shared, Stop};
+use crate::msrp::Places;
 use crate::report::{Report, Status, Tested};
 use crate::suite;
 use crate::target::{Options, TargetError};
 
-/// No case takes longer; one that hangs has failed.
-const LIMIT: Duration = Duration::from_secs(30);
 /// Cases under way at once.
 const AT_ONCE: usize = 24;
 
@@ -48,16 +48,25 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     let (keep, target) = (options.keep_transcripts, options.target.clone());
     let wanted = |case: &Case| {
         (options.suites.is_empty() || options.suites.iter().any(|s| s == case.suite))
+            && (options.sip || case.suite.starts_with("msrp"))
             && case.name.contains(&options.filter)
     };
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
-    let shared = Arc::new(Shared::new(options));
-    if !answers(&shared).await {
+    let places = Places::of(&options)?;
+    let speaks_sip = options.sip;
+    let shared = Arc::new(Shared::new(options, places));
+    if speaks_sip && !answers(&shared).await {
         return Err(TargetError::NoAnswer(format!("{}/{}", target.addr, target.proto.name())));
+    }
+    if !speaks_sip && TcpStream::connect(target.addr).await.is_err() {
+        return Err(TargetError::NoConnection(target.addr.to_string()));
     }
     let gate = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
-    for (at, case) in cases.into_iter().enumerate() {
+    // Those that take long begin first, or the others would have to be waited for twice.
+    let mut order: Vec<(usize, Case)> = cases.into_iter().enumerate().collect();
+    order.sort_by_key(|(_, case)| std::cmp::Reverse(case.limit));
+    for (at, case) in order {
         let (shared, gate) = (shared.clone(), gate.clone());
         running.spawn(async move {
             let _permit = gate.acquire_owned().await;
@@ -72,7 +81,9 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
         }
     }
     tested.sort_by_key(|(at, _)| *at);
-    clear_up(&shared).await;
+    if speaks_sip {
+        clear_up(&shared).await;
+    }
     let cases = tested.into_iter().map(|(_, tested)| tested).collect();
     Ok(Report { target: format!("{}/{}", target.addr, target.proto.name()), took: started.elapsed(), cases })
 }
@@ -89,12 +100,12 @@ async fn answers(shared: &Arc<Shared>) -> bool {
 async fn judge(case: Case, shared: &Arc<Shared>, keep: bool) -> Tested {
     let started = Instant::now();
     let ctx = Ctx::new(shared);
-    let verdict = match tokio::time::timeout(LIMIT, (case.run)(ctx.clone())).await {
+    let verdict = match tokio::time::timeout(case.limit, (case.run)(ctx.clone())).await {
         Ok(Ok(())) if !ctx.log.faults().is_empty() => {
             Err(Stop::Fail(format!("the target sent what is malformed: {}", ctx.log.faults().join("; "))))
         }
         Ok(verdict) => verdict,
-        Err(_) => Err(Stop::Fail(format!("not finished within {} s", LIMIT.as_secs()))),
+        Err(_) => Err(Stop::Fail(format!("not finished within {} s", case.limit.as_secs()))),
     };
     let warnings = std::mem::take(&mut *ctx.warnings.lock().expect("no holder panics"));
     let (status, why) = match (verdict, case.level) {

@@ -5,6 +5,8 @@ mod events;
 mod forking;
 mod habits;
 mod message;
+mod msrp;
+mod msrp_relay;
 mod outbound;
 mod pair;
 mod proxy;
@@ -34,6 +36,8 @@ pub(crate) fn all() -> Vec<Case> {
         events::cases(),
         websocket::cases(),
         habits::cases(),
+        msrp::cases(),
+        msrp_relay::cases(),
     ]
     .into_iter()
     .flatten()

@@ -2,6 +2,8 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
+use crate::msrp::Place;
+
 /// The transports a suite can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proto {
@@ -49,6 +51,8 @@ pub enum TargetError {
     Suite(String),
     #[error("{0} answers no OPTIONS")]
     NoAnswer(String),
+    #[error("{0} takes no connection")]
+    NoConnection(String),
 }
 
 /// A server under test.
@@ -130,10 +134,14 @@ pub struct Options {
     pub domain: Option<String>,
     /// Two let most cases run, three let all; more make the run shorter.
     pub accounts: Vec<Account>,
-    /// `HOST:PORT` of the MSRP relay; kept for suites to come.
+    /// `HOST[:PORT]` where MSRP is spoken over TCP.
     pub msrp: Option<String>,
-    /// `http://HOST:PORT[/path]` of the WebSocket; `/ws` when the path is empty.
+    /// `HOST[:PORT]` where MSRP is spoken over TLS; clients authenticate there when it is given.
+    pub msrp_tls: Option<String>,
+    /// `http://HOST:PORT[/path]` of the WebSocket, for MSRP `https` as well; `/ws` when the path is empty.
     pub http: Option<String>,
+    /// False for a target that speaks MSRP only: the SIP suites are left out.
+    pub sip: bool,
     /// Keep the exchange of cases that passed as well.
     pub keep_transcripts: bool,
 }
@@ -147,9 +155,22 @@ impl Options {
             domain: None,
             accounts: Vec::new(),
             msrp: None,
+            msrp_tls: None,
             http: None,
+            sip: true,
             keep_transcripts: false,
         }
+    }
+
+    /// For a relay that speaks no SIP, at `HOST[:PORT]`; `secure` for TLS.
+    pub fn relay(at: &str, secure: bool) -> Result<Options, TargetError> {
+        let place = Place::parse(at, if secure { 2856 } else { 2855 }, secure)?;
+        let proto = if secure { Proto::Tls } else { Proto::Tcp };
+        let mut options = Options::new(Target { addr: place.addr, proto, host: place.host });
+        let at = Some(at.to_owned());
+        (options.msrp, options.msrp_tls) = if secure { (None, at) } else { (at, None) };
+        options.sip = false;
+        Ok(options)
     }
 
     pub fn domain(&self) -> &str {

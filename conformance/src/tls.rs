@@ -68,3 +68,11 @@ pub(crate) async fn connect(stream: TcpStream, host: &str) -> io::Result<TlsStre
     let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
     TlsConnector::from(config).connect(name, stream).await
 }
+
+/// The certificate that the target presents, in DER.
+pub(crate) async fn certificate(addr: std::net::SocketAddr, host: &str) -> io::Result<Vec<u8>> {
+    let stream = connect(TcpStream::connect(addr).await?, host).await?;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let first = certificates.first().ok_or(io::ErrorKind::NotFound)?;
+    Ok(first.to_vec())
+}

@@ -23,6 +23,7 @@ fn vector_case(suite: &'static str, vector: &'static Vector) -> Case {
         section: vector.section.to_owned(),
         level: Level::Must,
         rule: vector.rule.to_owned(),
+        limit: crate::case::LIMIT,
         run: Box::new(move |ctx| Box::pin(one(ctx, vector))),
     }
 }
