@@ -1,7 +1,7 @@
 //! Black-box conformance suites and load generators; uses none of the server crates.
 //!
 //! [`run`] sends raw text to a target and judges what comes back, rule by rule; [`list`] names the rules; [`load`] measures.
-//! Its own parser is `rsip`, so that a fault of the server's parser cannot hide itself. Traffic goes to the
+//! Its own parsers are `rsip` and one for MSRP, so that a fault of the server's parser cannot hide itself. Traffic goes to the
 //! target's address only.
 
 mod case;

@@ -1,4 +1,4 @@
-//! Load generators: registrations, messages and calls against a target, measured from outside.
+//! Load generators: registrations, messages, calls and MSRP sessions against a target, measured from outside.
 //!
 //! With a rate the load is open-loop: operation n is due at n/rate, and its latency counts from there, so that a
 //! target that falls behind cannot hide it. Without a rate every user repeats its operation as fast as it is answered.
@@ -6,6 +6,7 @@
 mod agent;
 mod flow;
 mod histogram;
+pub mod msrp;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use agent::{Agent, Outcome};
 pub use histogram::Histogram;
 
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 /// What one operation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +101,10 @@ pub enum LoadError {
     NoUsers,
     #[error("cannot reach the target: {0}")]
     Unreachable(#[from] std::io::Error),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("{user} gets no session of the relay: {why}")]
+    Session { user: String, why: String },
     #[error("{user} cannot register: {why}")]
     Register { user: String, why: String },
 }
@@ -119,6 +124,8 @@ pub struct LoadReport {
     pub resent: u64,
     /// Operations that came due and were not begun for want of an idle user.
     pub late: u64,
+    /// Octets of bodies that arrived; MSRP only.
+    pub octets: u64,
     pub latency: Histogram,
     /// How many operations ended with each status; 0 is no answer.
     pub answers: BTreeMap<u16, u64>,
@@ -128,6 +135,11 @@ impl LoadReport {
     /// Finished operations a second.
     pub fn rate(&self) -> f64 {
         self.done as f64 / self.took.as_secs_f64().max(1e-9)
+    }
+
+    /// Millions of octets that arrived a second.
+    pub fn megabytes(&self) -> f64 {
+        self.octets as f64 / 1e6 / self.took.as_secs_f64().max(1e-9)
     }
 
     /// True if something was done and nothing failed.
@@ -148,6 +160,9 @@ impl LoadReport {
             self.resent,
             self.late,
         );
+        if self.octets > 0 {
+            let _ = writeln!(out, "{:.1} MB arrived, {:.2} MB/s", self.octets as f64 / 1e6, self.megabytes());
+        }
         out += "latency";
         for (name, q) in QUANTILES {
             let _ = write!(out, "  {name} {:.2} ms", self.latency.quantile(q).as_secs_f64() * 1e3);
@@ -167,7 +182,7 @@ impl LoadReport {
         serde_json::json!({
             "kind": self.kind, "target": self.target, "seconds": self.took.as_secs_f64(), "rate": self.rate(),
             "done": self.done, "failed": self.failed, "timeouts": self.timeouts, "resent": self.resent,
-            "late": self.late, "latency_us": latency, "answers": self.answers,
+            "late": self.late, "octets": self.octets, "megabytes_per_second": self.megabytes(), "latency_us": latency, "answers": self.answers,
         })
         .to_string()
     }
@@ -192,6 +207,7 @@ impl LoadReport {
         self.timeouts += other.timeouts;
         self.resent += other.resent;
         self.late += other.late;
+        self.octets += other.octets;
         self.latency.merge(&other.latency);
         for (status, count) in &other.answers {
             *self.answers.entry(*status).or_default() += count;

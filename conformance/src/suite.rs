@@ -6,7 +6,9 @@ mod forking;
 mod habits;
 mod message;
 mod msrp;
+mod msrp_connection;
 mod msrp_relay;
+mod msrp_ws;
 mod outbound;
 mod pair;
 mod proxy;
@@ -38,6 +40,8 @@ pub(crate) fn all() -> Vec<Case> {
         habits::cases(),
         msrp::cases(),
         msrp_relay::cases(),
+        msrp_connection::cases(),
+        msrp_ws::cases(),
     ]
     .into_iter()
     .flatten()

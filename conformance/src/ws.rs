@@ -1,4 +1,4 @@
-//! The client side of WebSocket (RFC 6455) as far as SIP needs it, written here so that frames can be made at will.
+//! The client side of WebSocket (RFC 6455) as far as SIP and MSRP need it, written here so that frames can be made at will.
 
 use std::io;
 
@@ -22,7 +22,7 @@ impl Answer {
         self.head.split(' ').nth(1)?.parse().ok()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (got, value) = line.split_once(':')?;
             got.trim().eq_ignore_ascii_case(name).then(|| value.trim())
@@ -56,9 +56,20 @@ pub(crate) async fn handshake(
     protocol: Option<&str>,
 ) -> io::Result<Answer> {
     let offer = protocol.map_or(String::new(), |p| format!("Sec-WebSocket-Protocol: {p}\r\n"));
+    handshake_with(read, write, host, path, &offer).await
+}
+
+/// The same with header lines of the caller's.
+pub(crate) async fn handshake_with(
+    read: &mut (impl AsyncRead + Unpin),
+    write: &mut (impl AsyncWrite + Unpin),
+    host: &str,
+    path: &str,
+    lines: &str,
+) -> io::Result<Answer> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\n{offer}Sec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: {KEY}\r\n{lines}Sec-WebSocket-Version: 13\r\n\r\n"
     );
     write.write_all(request.as_bytes()).await?;
     let mut buffer = Vec::new();
@@ -113,6 +124,11 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// The next message; `None` after a close frame.
     pub(crate) async fn message(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.message_and(|| {}).await
+    }
+
+    /// The same; `pong` is called for each pong that comes before it.
+    pub(crate) async fn message_and(&mut self, mut pong: impl FnMut()) -> io::Result<Option<Vec<u8>>> {
         let mut message = Vec::new();
         loop {
             let head = self.exactly(2).await?;
@@ -140,6 +156,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                         return Ok(Some(message));
                     }
                 }
+                10 => pong(),
                 _ => {}
             }
         }

@@ -39,8 +39,7 @@ pub(crate) struct Conn {
     inbox: mpsc::UnboundedReceiver<Inbound>,
     backlog: VecDeque<Frame>,
     reading: watch::Sender<bool>,
-    /// Octets read so far, and whether the last of them are of an unfinished frame.
-    seen: Arc<(AtomicU64, AtomicBool)>,
+    seen: Arc<Seen>,
     log: Transcript,
     reader: JoinHandle<()>,
 }
@@ -49,6 +48,15 @@ impl Drop for Conn {
     fn drop(&mut self) {
         self.reader.abort();
     }
+}
+
+/// What has come in.
+#[derive(Default)]
+struct Seen {
+    /// Whether the last octets are of an unfinished frame.
+    within: AtomicBool,
+    /// Of the WebSocket.
+    pongs: AtomicU64,
 }
 
 /// Connects and splits; for WebSocket the handshake is done and what came behind it is returned.
@@ -102,7 +110,7 @@ impl Conn {
     fn new(via: Via, local: SocketAddr, read: Reading, write: Writing, rest: Vec<u8>, log: &Transcript) -> Conn {
         let (tx, inbox) = mpsc::unbounded_channel();
         let (reading, gate) = watch::channel(true);
-        let seen = Arc::new((AtomicU64::new(0), AtomicBool::new(false)));
+        let seen = Arc::new(Seen::default());
         let inflow =
             Inflow { tx, gate, seen: seen.clone(), log: log.clone(), name: format!("{} at {local}", via.name()) };
         let reader = tokio::spawn(async move {
@@ -169,14 +177,14 @@ impl Conn {
         let _ = self.reading.send(on);
     }
 
-    /// Octets that came in so far.
-    pub(crate) fn octets(&self) -> u64 {
-        self.seen.0.load(Ordering::Relaxed)
+    /// WebSocket pongs that came so far.
+    pub(crate) fn pongs(&self) -> u64 {
+        self.seen.pongs.load(Ordering::Relaxed)
     }
 
     /// Whether a frame has begun to come in and is not whole.
     pub(crate) fn is_within(&self) -> bool {
-        self.seen.1.load(Ordering::Relaxed)
+        self.seen.within.load(Ordering::Relaxed)
     }
 
     /// The first frame that `wanted` takes, from what is at hand or within `wait`; others stay for later.
@@ -215,7 +223,7 @@ impl Conn {
 struct Inflow {
     tx: mpsc::UnboundedSender<Inbound>,
     gate: watch::Receiver<bool>,
-    seen: Arc<(AtomicU64, AtomicBool)>,
+    seen: Arc<Seen>,
     log: Transcript,
     name: String,
 }
@@ -249,7 +257,10 @@ impl Inflow {
             if self.gate.wait_for(|on| *on).await.is_err() {
                 return;
             }
-            let Ok(Some(message)) = messages.message().await else { break };
+            let pong = || {
+                self.seen.pongs.fetch_add(1, Ordering::Relaxed);
+            };
+            let Ok(Some(message)) = messages.message_and(pong).await else { break };
             let mut decoder = Decoder::default();
             if !self.take(&mut decoder, &message) {
                 return;
@@ -263,7 +274,6 @@ impl Inflow {
 
     /// False when nobody listens or nothing more can be read.
     fn take(&mut self, decoder: &mut Decoder, bytes: &[u8]) -> bool {
-        self.seen.0.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         decoder.feed(bytes);
         let mut frames = 0;
         loop {
@@ -289,7 +299,7 @@ impl Inflow {
                 }
             }
         }
-        self.seen.1.store(decoder.is_within(), Ordering::Relaxed);
+        self.seen.within.store(decoder.is_within(), Ordering::Relaxed);
         true
     }
 

@@ -307,7 +307,7 @@ async fn huge_total(ctx: Ctx) -> Verdict {
 async fn report_silence(ctx: Ctx) -> Verdict {
     let mut p = Pair::new(&ctx).await?;
     let (far, own) = (p.b.session.uri.clone(), p.b.session.relay().to_owned());
-    let unknown = format!("{}{}", own.replace(';', "zz;"), "");
+    let unknown = own.replace(';', "zz;");
     for to in [own.clone(), format!("{unknown} {far}"), format!("{own} {far}")] {
         let id = ctx.id();
         let req = Req::new("REPORT", ctx.id(), to, far.clone())
@@ -318,10 +318,9 @@ async fn report_silence(ctx: Ctx) -> Verdict {
             break;
         }
         let wrong = |frame: &Frame| {
-            frame.tid == req.tid
-                || (frame.is("REPORT")
-                    && frame.id() == Some(id.as_str())
-                    && frame.header("status").is_some_and(|s| !s.starts_with("000 200")))
+            let error = frame.header("status").is_some_and(|status| !status.starts_with("000 200"));
+            let reported = frame.is("REPORT") && frame.id() == Some(id.as_str()) && error;
+            reported || (frame.status.is_some() && frame.tid == req.tid)
         };
         if let Some(frame) = p.b.conn.take(SILENCE, wrong).await {
             return fail(format!("{} answers a REPORT", frame.start));
