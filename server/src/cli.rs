@@ -90,10 +90,10 @@ enum Command {
     /// Put a copy of the embedded store in place; the server must be stopped
     #[command(after_help = "Examples:\n  chappe restore /backup/chappe-2026-11-24.db")]
     Restore(backup::Restore),
-    /// Judge any SIP server by the rules of the RFCs
+    /// Judge any SIP server or MSRP relay by the rules of the RFCs
     #[command(subcommand)]
     Conformance(conformance::Command),
-    /// Make a load on any SIP server and measure it
+    /// Make a load on any SIP server or MSRP relay and measure it
     #[command(subcommand)]
     Load(load::Command),
 }

@@ -147,7 +147,7 @@ struct Line {
 }
 
 enum Source {
-    Stream(Reading, Vec<u8>, Decoder),
+    Stream(Reading, Vec<u8>, Box<Decoder>),
     Ws(ws::Reader<Reading>),
 }
 
@@ -182,7 +182,7 @@ impl Line {
         let (read, write, local, rest) = connect(place, via).await?;
         let read = match via {
             Via::Ws => Source::Ws(ws::Reader::new(read, rest)),
-            _ => Source::Stream(read, vec![0; 65_536], Decoder::counting()),
+            _ => Source::Stream(read, vec![0; 65_536], Box::new(Decoder::counting())),
         };
         Ok(Line { read, write, local, via, place: place.clone(), ids: 0 })
     }
@@ -313,7 +313,7 @@ async fn receive(line: Line, connection: usize, sessions: Arc<Sessions>) {
 }
 
 fn report(on: &Frame, octets: u64) -> Vec<u8> {
-    let (to, from) = (on.from_path().join(" "), on.to_path().join(" "));
+    let (to, from) = (on.path_from().join(" "), on.path_to().join(" "));
     let (id, tid) = (on.id().unwrap_or(""), format!("r{}", &on.tid[..on.tid.len().min(31)]));
     format!(
         "MSRP {tid} REPORT\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\nMessage-ID: {id}\r\n\

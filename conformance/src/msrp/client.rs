@@ -211,7 +211,7 @@ impl Client {
 
     /// The REPORT on a SEND that came in.
     pub(crate) fn report(&self, on: &Frame, status: &str, range: &str) -> Req {
-        let (to, from) = (on.from_path().join(" "), on.to_path().join(" "));
+        let (to, from) = (on.path_from().join(" "), on.path_to().join(" "));
         Req::new("REPORT", self.ctx.id(), to, from)
             .line(format!("Message-ID: {}", on.id().unwrap_or("")))
             .line(format!("Byte-Range: {range}"))
@@ -254,9 +254,9 @@ impl Client {
         }
     }
 
-    /// Fails if a request arrives within a moment.
+    /// Fails if a request other than a REPORT, which may be on what was before, arrives within a moment.
     pub(crate) async fn nothing(&mut self, what: &str) -> Verdict {
-        match self.conn.take(SILENCE, |frame| frame.method.is_some()).await {
+        match self.conn.take(SILENCE, |frame| frame.method.is_some() && !frame.is("REPORT")).await {
             Some(frame) => fail(format!("{what}, yet {} arrived", frame.start)),
             None => Ok(()),
         }
@@ -387,11 +387,11 @@ fn own_uri(ctx: &Ctx, conn: &Conn, place: &Place) -> String {
 
 /// The response to a request (RFC 4975 §7.2).
 pub(crate) fn response(to: &Frame, status: &str) -> Vec<u8> {
-    let mut path = to.from_path();
+    let mut path = to.path_from();
     if to.is("SEND") {
         path.truncate(1);
     }
-    let (path, own) = (path.join(" "), to.to_path().join(" "));
+    let (path, own) = (path.join(" "), to.path_to().join(" "));
     format!("MSRP {tid} {status}\r\nTo-Path: {path}\r\nFrom-Path: {own}\r\n-------{tid}$\r\n", tid = to.tid)
         .into_bytes()
 }

@@ -52,11 +52,11 @@ impl Frame {
         self.method.as_deref() == Some(method)
     }
 
-    pub(crate) fn to_path(&self) -> Vec<&str> {
+    pub(crate) fn path_to(&self) -> Vec<&str> {
         uris(self.header("to-path").unwrap_or(""))
     }
 
-    pub(crate) fn from_path(&self) -> Vec<&str> {
+    pub(crate) fn path_from(&self) -> Vec<&str> {
         uris(self.header("from-path").unwrap_or(""))
     }
 
@@ -81,7 +81,7 @@ impl Frame {
         if !name(0).eq_ignore_ascii_case("To-Path") || !name(1).eq_ignore_ascii_case("From-Path") {
             return Some("To-Path and From-Path do not come first".into());
         }
-        if self.to_path().is_empty() || self.from_path().is_empty() {
+        if self.path_to().is_empty() || self.path_from().is_empty() {
             return Some("an empty path".into());
         }
         let is_type = |name: &str| name.eq_ignore_ascii_case("Content-Type");

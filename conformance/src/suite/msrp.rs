@@ -230,7 +230,7 @@ async fn sizes(ctx: Ctx) -> Verdict {
 
 /// Octets that show where a piece is missing or twice.
 pub(super) fn pattern(size: usize) -> Vec<u8> {
-    (0..size).map(|at| b'a' + (at / 7 % 26) as u8 ^ (at / 1000 % 2) as u8).collect()
+    (0..size).map(|at| (b'a' + (at / 7 % 26) as u8) ^ (at / 1000 % 2) as u8).collect()
 }
 
 async fn interruptible(ctx: Ctx) -> Verdict {
@@ -373,8 +373,8 @@ async fn response(ctx: Ctx) -> Verdict {
     let mut p = Pair::new(&ctx).await?;
     let req = p.text();
     let answer = p.a.exchange(&req).await?;
-    check!(answer.to_path() == [p.a.session.uri.as_str()], "To-Path of the response is {:?}", answer.to_path());
-    let from = answer.from_path();
+    check!(answer.path_to() == [p.a.session.uri.as_str()], "To-Path of the response is {:?}", answer.path_to());
+    let from = answer.path_from();
     let hop = req.to.split(' ').next().unwrap_or("");
     check!(from.len() == 1 && same(from[0], hop), "From-Path of the response is {from:?}");
     check!(answer.body.is_none(), "the response has a body");

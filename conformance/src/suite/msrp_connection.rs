@@ -29,7 +29,7 @@ async fn shared(ctx: Ctx) -> Verdict {
     p.a.conn.send(&[first.bytes(), next.bytes()].concat()).await?;
     p.arrived(&first).await?;
     let chunk = other.chunk(id_of(&next)).await?;
-    check!(chunk.from_path().last() == Some(&second.uri.as_str()), "From-Path is {:?}", chunk.from_path());
+    check!(chunk.path_from().last() == Some(&second.uri.as_str()), "From-Path is {:?}", chunk.path_from());
     other.reply(&chunk, "200 OK").await
 }
 

@@ -136,8 +136,8 @@ async fn paths(ctx: Ctx) -> Verdict {
     let mut client = Client::open(&ctx, Via::Ws, 0).await?;
     let (answer, _) = client.challenged().await?;
     let (own, relay) = (client.session.uri.as_str(), client.relay.as_str());
-    check!(answer.to_path() == [own], "To-Path is {:?}, not {own}", answer.to_path());
-    check!(answer.from_path() == [relay], "From-Path is {:?}, not {relay}", answer.from_path());
+    check!(answer.path_to() == [own], "To-Path is {:?}, not {own}", answer.path_to());
+    check!(answer.path_from() == [relay], "From-Path is {:?}, not {relay}", answer.path_from());
     Ok(())
 }
 
@@ -275,7 +275,7 @@ async fn ws_path(ctx: Ctx) -> Verdict {
     let mut p = up(&ctx).await?;
     let req = p.text();
     let chunk = p.chunk(&req).await?;
-    let from = chunk.from_path();
+    let from = chunk.path_from();
     check!(from.last() == Some(&p.a.session.uri.as_str()), "From-Path arrived as {from:?}");
     p.b.reply(&chunk, "200 OK").await
 }
@@ -288,7 +288,7 @@ async fn report(ctx: Ctx) -> Verdict {
         let report = p.b.report(&chunk, "200 OK", "1-9/9");
         p.b.send(&report).await?;
         let Some(got) = p.a.request("REPORT", ANSWER).await else { return fail("the REPORT did not arrive") };
-        check!(got.to_path() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", got.to_path());
+        check!(got.path_to() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", got.path_to());
     }
     Ok(())
 }

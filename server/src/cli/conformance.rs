@@ -1,4 +1,4 @@
-//! `chappe conformance`: judges any SIP server by the rules of the RFCs.
+//! `chappe conformance`: judges any SIP server or MSRP relay by the rules of the RFCs.
 
 use std::path::PathBuf;
 
@@ -25,15 +25,16 @@ pub(super) enum Command {
     #[command(after_help = "Two accounts let most rules be tested, three let all.\n\nExamples:\n  \
         chappe conformance run --target sip:127.0.0.1:5060 --domain localhost \\\n      \
         --user user0 --password pass0 --user user1 --password pass1 --html report.html\n  \
-        chappe conformance run --target 'sip:127.0.0.1:5061;transport=tls' --suite rfc3261")]
+        chappe conformance run --target 'sip:127.0.0.1:5061;transport=tls' --suite rfc3261\n  \
+        chappe conformance run --msrp localhost:2855 --http http://localhost:8080 --user user0 --password pass0")]
     Run(Box<Run>),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// sip:HOST:PORT[;transport=udp|tcp|tls|ws]
+    /// sip:HOST:PORT[;transport=udp|tcp|tls|ws]; without it only MSRP is tested, at --msrp or --msrp-tls
     #[arg(long, value_name = "URI")]
-    target: String,
+    target: Option<String>,
     /// Only this suite; may be repeated
     #[arg(long, value_name = "NAME")]
     suite: Vec<String>,
@@ -49,9 +50,12 @@ pub(super) struct Run {
     /// Password of the user before it
     #[arg(long, value_name = "P")]
     password: Vec<String>,
-    /// Address of the MSRP relay
+    /// Address of the MSRP relay over TCP
     #[arg(long, value_name = "HOST:PORT")]
     msrp: Option<String>,
+    /// Address of the MSRP relay over TLS; its clients authenticate there when it is given
+    #[arg(long, value_name = "HOST:PORT")]
+    msrp_tls: Option<String>,
     /// http://HOST:PORT[/PATH] of the WebSocket; the path is /ws where none is given
     #[arg(long, value_name = "URL")]
     http: Option<String>,
@@ -101,13 +105,20 @@ async fn judge(run: Run) -> anyhow::Result<u8> {
         return Err(Usage("each --user needs a --password".into()).into());
     }
     let usage = |error: chappe_conformance::TargetError| Usage(error.to_string());
-    let mut options = Options::new(Target::parse(&run.target).map_err(usage)?);
+    let options = match (&run.target, &run.msrp, &run.msrp_tls) {
+        (Some(target), _, _) => Target::parse(target).map(Options::new),
+        (None, Some(at), _) => Options::relay(at, false),
+        (None, None, Some(at)) => Options::relay(at, true),
+        (None, None, None) => return Err(Usage("--target, --msrp or --msrp-tls is needed".into()).into()),
+    };
+    let mut options = options.map_err(usage)?;
     let accounts = run.user.into_iter().zip(run.password);
     options.accounts = accounts.map(|(user, password)| Account { user, password }).collect();
     options.suites = run.suite;
     options.filter = run.filter;
     options.domain = run.domain;
     options.msrp = run.msrp;
+    options.msrp_tls = run.msrp_tls;
     options.http = run.http;
     options.keep_transcripts = run.keep;
     let report = chappe_conformance::run(options).await.map_err(usage)?;

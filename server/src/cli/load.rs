@@ -1,9 +1,10 @@
-//! `chappe load`: makes a load and measures rate and latency, on any SIP server.
+//! `chappe load`: makes a load and measures rate and latency, on any SIP server or MSRP relay.
 
 use std::time::Duration;
 
 use chappe_conformance::Target;
-use chappe_conformance::load::{self, Kind, LoadOptions};
+use chappe_conformance::load::msrp::{self, MsrpOptions};
+use chappe_conformance::load::{self, Kind, LoadOptions, LoadReport};
 use clap::{Args, Subcommand};
 
 use super::output::{self, say};
@@ -27,6 +28,52 @@ pub(super) enum Command {
         after_help = "Examples:\n  chappe load call --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 50"
     )]
     Call(Load),
+    /// MSRP sessions through a relay: both ends of each authenticate, one sends to the other
+    #[command(
+        after_help = "Examples:\n  chappe load msrp --target msrp:localhost:2855 --sessions 10 --size 1000 --reports\n  \
+                            chappe load msrp --target ws://localhost:8080/ws --size 1000000 --chunk 16384"
+    )]
+    Msrp(Msrp),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Msrp {
+    /// msrp:HOST:PORT[;transport=tcp|tls|ws], msrps:HOST:PORT, or the URL of the WebSocket
+    #[arg(long, value_name = "URI")]
+    target: String,
+    /// Sessions
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    sessions: usize,
+    /// Connections of the senders, and as many of the receivers, each of one account; by default one a session
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    connections: usize,
+    /// Number of the first account
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: usize,
+    /// Names of the accounts, {} standing for the number
+    #[arg(long, value_name = "PATTERN", default_value = "user{}")]
+    user: String,
+    /// Their passwords
+    #[arg(long, value_name = "PATTERN", default_value = "pass{}")]
+    password: String,
+    /// Messages a second; 0 for as many as arrive
+    #[arg(long, value_name = "R", default_value_t = 0.0)]
+    rate: f64,
+    /// Seconds
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    time: u64,
+    /// Octets of a message
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    size: usize,
+    /// Octets of a chunk; 0 for one SEND a message, over WebSocket for 16384
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    chunk: usize,
+    /// Ask for responses and success REPORTs, and wait for the REPORT
+    #[arg(long)]
+    reports: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +115,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Register(load) => (Kind::Register, load),
         Command::Message(load) => (Kind::Message, load),
         Command::Call(load) => (Kind::Call, load),
+        Command::Msrp(load) => return msrp(load).await,
     };
     let target = Target::parse(&load.target).map_err(|error| Usage(error.to_string()))?;
     let options = LoadOptions {
@@ -81,8 +129,31 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         size: load.size,
         ..LoadOptions::new(target, kind)
     };
-    let report = load::run(options).await?;
-    if load.json {
+    say_report(&load::run(options).await?, load.json)
+}
+
+async fn msrp(load: Msrp) -> anyhow::Result<u8> {
+    let options = MsrpOptions {
+        user: load.user,
+        password: load.password,
+        first: load.first,
+        sessions: load.sessions,
+        connections: load.connections,
+        rate: load.rate,
+        time: Duration::from_secs(load.time),
+        size: load.size,
+        chunk: load.chunk,
+        reports: load.reports,
+        ..MsrpOptions::new(&load.target)
+    };
+    match msrp::run(options).await {
+        Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
+        report => say_report(&report?, load.json),
+    }
+}
+
+fn say_report(report: &LoadReport, json: bool) -> anyhow::Result<u8> {
+    if json {
         say!("{}", report.to_json())?;
     } else {
         output::print(report.to_text())?;

@@ -62,8 +62,8 @@ async fn paths(ctx: Ctx) -> Verdict {
     let mut client = client(&ctx).await?;
     let (answer, _) = client.challenged().await?;
     let (own, relay) = (client.session.uri.as_str(), client.relay.as_str());
-    check!(answer.to_path() == [own], "To-Path is {:?}, not {own}", answer.to_path());
-    check!(answer.from_path() == [relay], "From-Path is {:?}, not {relay}", answer.from_path());
+    check!(answer.path_to() == [own], "To-Path is {:?}, not {own}", answer.path_to());
+    check!(answer.path_from() == [relay], "From-Path is {:?}, not {relay}", answer.path_from());
     Ok(())
 }
 
@@ -133,8 +133,8 @@ async fn random(ctx: Ctx) -> Verdict {
     let longest = ids.iter().map(String::len).min().unwrap_or(0);
     let varied =
         (0..longest).filter(|at| ids.iter().map(|id| id.as_bytes()[*at]).collect::<HashSet<_>>().len() >= 5).count();
-    let bits = varied as f64 * each;
-    check!(bits >= 64.0, "{COUNT} session-ids like {} show {bits:.0} bits at most", ids[0]);
+    let bits = (varied as f64 * each) as u64;
+    check!(bits >= 64, "{COUNT} session-ids like {} show {bits} bits at most", ids[0]);
     Ok(())
 }
 
@@ -345,7 +345,7 @@ async fn sessions(ctx: Ctx) -> Verdict {
         let req = p.a.send_to(&session).body("one of several");
         p.a.send(&req).await?;
         let chunk = p.b.chunk(id_of(&req)).await?;
-        check!(chunk.to_path() == [session.uri.as_str()], "it arrived for {:?}", chunk.to_path());
+        check!(chunk.path_to() == [session.uri.as_str()], "it arrived for {:?}", chunk.path_to());
         p.b.reply(&chunk, "200 OK").await?;
     }
     Ok(())

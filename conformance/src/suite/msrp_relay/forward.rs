@@ -38,10 +38,10 @@ async fn path_shift(ctx: Ctx) -> Verdict {
     let mut p = Pair::new(&ctx).await?;
     let req = p.text();
     let chunk = p.chunk(&req).await?;
-    check!(chunk.to_path() == [p.b.session.uri.as_str()], "To-Path arrived as {:?}", chunk.to_path());
+    check!(chunk.path_to() == [p.b.session.uri.as_str()], "To-Path arrived as {:?}", chunk.path_to());
     let mut expected: Vec<&str> = req.to.split(' ').rev().skip(1).collect();
     expected.push(&p.a.session.uri);
-    let got = chunk.from_path();
+    let got = chunk.path_from();
     let equal = got.len() == expected.len() && got.iter().zip(&expected).all(|(a, b)| same(a, b));
     check!(equal, "From-Path arrived as {got:?}, not {expected:?}");
     Ok(())
@@ -102,9 +102,9 @@ async fn to_peer(ctx: Ctx) -> Verdict {
     let req = peer.send_to(&a.session).body("from outside");
     let answer = peer.exchange(&req).await?;
     check!(answer.status == Some(200), "expected 200, got {}", answer.start);
-    check!(answer.to_path() == [peer.session.uri.as_str()], "To-Path of the response is {:?}", answer.to_path());
+    check!(answer.path_to() == [peer.session.uri.as_str()], "To-Path of the response is {:?}", answer.path_to());
     let chunk = a.chunk(id_of(&req)).await?;
-    let from = chunk.from_path();
+    let from = chunk.path_from();
     let right = from.len() == 2 && same(from[0], a.session.relay()) && from[1] == peer.session.uri;
     check!(right, "From-Path arrived as {from:?}");
     a.reply(&chunk, "200 OK").await
@@ -121,7 +121,7 @@ async fn from_peer(ctx: Ctx) -> Verdict {
     let req = a.send_to(&peer.session).body("to outside");
     a.send(&req).await?;
     let chunk = peer.chunk(id_of(&req)).await?;
-    let from = chunk.from_path();
+    let from = chunk.path_from();
     let right = from.len() == 2 && same(from[0], a.session.relay()) && from[1] == a.session.uri;
     check!(right, "From-Path arrived as {from:?}");
     peer.reply(&chunk, "200 OK").await
@@ -147,7 +147,7 @@ async fn connects(ctx: Ctx) -> Verdict {
     let Some(chunk) = conn.take(ANSWER, |frame| frame.is("SEND") && frame.id() == Some(id_of(&req))).await else {
         return fail("a connection was made, and nothing was sent");
     };
-    check!(chunk.to_path() == [uri.as_str()], "To-Path arrived as {:?}", chunk.to_path());
+    check!(chunk.path_to() == [uri.as_str()], "To-Path arrived as {:?}", chunk.path_to());
     conn.send(&response(&chunk, "200 OK")).await
 }
 
@@ -271,9 +271,9 @@ async fn report(ctx: Ctx) -> Verdict {
     for (name, value) in [("byte-range", "1-9/9"), ("status", "000 200 OK"), ("x-note", "end to end")] {
         check!(got.header(name) == Some(value), "{name} arrived as {:?}", got.header(name));
     }
-    check!(got.to_path() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", got.to_path());
+    check!(got.path_to() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", got.path_to());
     let expected = [p.a.session.relay(), p.b.session.relay(), &p.b.session.uri];
-    let from = got.from_path();
+    let from = got.path_from();
     let right = from.len() == expected.len() && from.iter().zip(expected).all(|(a, b)| same(a, b));
     check!(right, "From-Path arrived as {from:?}, not {expected:?}");
     check!(p.b.conn.response(&report.tid, SILENCE).await.is_none(), "the relay answered a REPORT");
@@ -318,7 +318,7 @@ async fn method(ctx: &Ctx, name: &str) -> Verdict<(Pair, Req, Frame)> {
 
 async fn unknown_method(ctx: Ctx) -> Verdict {
     let (p, _, got) = method(&ctx, "WHATEVER").await?;
-    check!(got.to_path() == [p.b.session.uri.as_str()], "To-Path arrived as {:?}", got.to_path());
+    check!(got.path_to() == [p.b.session.uri.as_str()], "To-Path arrived as {:?}", got.path_to());
     Ok(())
 }
 
@@ -341,9 +341,9 @@ async fn nickname(ctx: Ctx) -> Verdict {
 
 async fn response_path(ctx: Ctx) -> Verdict {
     let (p, answer) = answered(&ctx, "200 OK").await?;
-    check!(answer.to_path() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", answer.to_path());
+    check!(answer.path_to() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", answer.path_to());
     let expected = [p.a.session.relay(), p.b.session.relay(), &p.b.session.uri];
-    let from = answer.from_path();
+    let from = answer.path_from();
     let right = from.len() == expected.len() && from.iter().zip(expected).all(|(a, b)| same(a, b));
     check!(right, "From-Path arrived as {from:?}, not {expected:?}");
     Ok(())

@@ -95,8 +95,8 @@ async fn error_codes(ctx: Ctx) -> Verdict {
 async fn report_paths(ctx: Ctx) -> Verdict {
     let mut p = Pair::new(&ctx).await?;
     let report = is_report(refused(&mut p, None, "413 Stop").await?.1, "413")?;
-    check!(report.to_path() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", report.to_path());
-    let from = report.from_path();
+    check!(report.path_to() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", report.path_to());
+    let from = report.path_from();
     check!(from.first().is_some_and(|uri| same(uri, p.a.session.relay())), "From-Path arrived as {from:?}");
     let relay = |uri: &&str| same(uri, p.a.session.relay()) || same(uri, p.b.session.relay());
     check!(from.iter().all(relay), "From-Path names more than the relay: {from:?}");
@@ -111,8 +111,8 @@ async fn report_to_peer(ctx: Ctx) -> Verdict {
     let chunk = a.chunk(crate::msrp::id_of(&req)).await?;
     a.reply(&chunk, "413 Stop").await?;
     let report = is_report(peer.failure(&req, ANSWER).await, "413")?;
-    check!(report.to_path() == [peer.session.uri.as_str()], "To-Path arrived as {:?}", report.to_path());
-    let from = report.from_path();
+    check!(report.path_to() == [peer.session.uri.as_str()], "To-Path arrived as {:?}", report.path_to());
+    let from = report.path_from();
     check!(from.len() == 1 && same(from[0], a.session.relay()), "From-Path arrived as {from:?}");
     Ok(())
 }
@@ -197,7 +197,7 @@ async fn timeout(ctx: Ctx) -> Verdict {
     let report = is_report(p.a.failure(&req, OVER).await, "408")?;
     let took = started.elapsed();
     check!(took >= Duration::from_secs(29), "the REPORT came after {} s", took.as_secs());
-    check!(report.to_path() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", report.to_path());
+    check!(report.path_to() == [p.a.session.uri.as_str()], "To-Path arrived as {:?}", report.path_to());
     let range = report.range().map(|(start, end, _)| (start, end));
     check!(range == Some((1, Some(5))), "Byte-Range is {:?}", report.header("byte-range"));
     Ok(())
