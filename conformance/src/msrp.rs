@@ -73,6 +73,15 @@ impl Place {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// What the relay is called in AUTH: its domain where only an address is known of its host.
+    pub(crate) fn relay_name(&self, domain: Option<&str>) -> String {
+        let numeric = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        match domain {
+            Some(domain) if numeric => format!("{domain}:{}", self.port),
+            _ => self.authority(),
+        }
+    }
+
     /// `msrp` or `msrps`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.secure { "msrps" } else { "msrp" }

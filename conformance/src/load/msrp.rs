@@ -30,6 +30,8 @@ const WS_CHUNK: usize = 16_384;
 pub struct MsrpOptions {
     /// `msrp:HOST[:PORT][;transport=tcp|tls|ws]`, `msrps:HOST[:PORT]`, or a URL of the WebSocket.
     pub target: String,
+    /// The relay's domain, for AUTH to a target that is named by its address.
+    pub domain: Option<String>,
     /// Account names, `{}` standing for the number.
     pub user: String,
     pub password: String,
@@ -56,6 +58,7 @@ impl MsrpOptions {
     pub fn new(target: &str) -> MsrpOptions {
         MsrpOptions {
             target: target.to_owned(),
+            domain: None,
             user: "user{}".into(),
             password: "pass{}".into(),
             first: 0,
@@ -193,13 +196,13 @@ impl Line {
     }
 
     /// AUTH until there is a Use-Path.
-    async fn authenticate(&mut self, user: &str, password: &str) -> Result<End, String> {
+    async fn authenticate(&mut self, user: &str, password: &str, domain: Option<&str>) -> Result<End, String> {
         let (scheme, id) = (self.place.scheme(), self.id());
         let (uri, transport) = match self.via {
             Via::Ws => (format!("{scheme}://l{}.invalid:2855/{id};ws", self.local.port()), "ws"),
             _ => (format!("{scheme}://{}/{id};tcp", self.local), "tcp"),
         };
-        let relay = format!("{scheme}://{user}@{};{transport}", self.place.authority());
+        let relay = format!("{scheme}://{user}@{};{transport}", self.place.relay_name(domain));
         let mut authorization = String::new();
         for _ in 0..2 {
             let tid = self.id();
@@ -431,8 +434,9 @@ pub async fn run(options: MsrpOptions) -> Result<LoadReport, LoadError> {
         let account = (options.first + number % connections).to_string();
         let (user, password) = (options.user.replace("{}", &account), options.password.replace("{}", &account));
         let failed = |why| LoadError::Session { user: user.clone(), why };
-        let from = senders[number % connections].authenticate(&user, &password).await.map_err(failed)?;
-        let to = receivers[number % connections].authenticate(&user, &password).await.map_err(failed)?;
+        let (at, domain) = (number % connections, options.domain.as_deref());
+        let from = senders[at].authenticate(&user, &password, domain).await.map_err(failed)?;
+        let to = receivers[at].authenticate(&user, &password, domain).await.map_err(failed)?;
         ends.push((from, to));
         all.push(mpsc::unbounded_channel());
     }

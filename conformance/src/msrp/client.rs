@@ -64,7 +64,8 @@ impl Client {
         };
         let Some(place) = ctx.shared.msrp.get(via) else { return skip("no address") };
         let transport = if via == Via::Ws { "ws" } else { "tcp" };
-        let relay = format!("{}://{}@{};{transport}", place.scheme(), account.user, place.authority());
+        let name = place.relay_name(ctx.options().domain.as_deref());
+        let relay = format!("{}://{}@{name};{transport}", place.scheme(), account.user);
         let session = Session { uri: own_uri(ctx, &conn, place), path: Vec::new(), expires: None };
         Ok(Client { ctx: ctx.clone(), conn, account, session, relay, nc: 0 })
     }

@@ -41,6 +41,9 @@ pub(super) struct Msrp {
     /// msrp:HOST:PORT[;transport=tcp|tls|ws], msrps:HOST:PORT, or the URL of the WebSocket
     #[arg(long, value_name = "URI")]
     target: String,
+    /// Domain of the accounts, for AUTH to a target that is named by its address
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
     /// Sessions
     #[arg(long, value_name = "N", default_value_t = 5)]
     sessions: usize,
@@ -134,6 +137,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
 
 async fn msrp(load: Msrp) -> anyhow::Result<u8> {
     let options = MsrpOptions {
+        domain: load.domain,
         user: load.user,
         password: load.password,
         first: load.first,

@@ -168,8 +168,8 @@ async fn interleaved(ctx: Ctx) -> Verdict {
 async fn two_sessions(ctx: Ctx) -> Verdict {
     let mut p = Pair::new(&ctx).await?;
     let (mine, theirs) = (p.a.one_more().await?, p.b.one_more().await?);
-    let first = p.send().line("Byte-Range: 1-*/20000").body(pattern(20_000));
-    let second = p.a.send_in(&mine, &theirs).line("Byte-Range: 1-*/20000").body(pattern(20_000));
+    let first = p.send().line("Byte-Range: 1-*/10000").body(pattern(10_000));
+    let second = p.a.send_in(&mine, &theirs).line("Byte-Range: 1-*/10000").body(pattern(10_000));
     p.a.send(&first).await?;
     p.a.send(&second).await?;
     p.arrived(&first).await?;
