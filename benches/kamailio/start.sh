@@ -31,6 +31,10 @@ connections_per_peer = 100000
 [message]
 # The deferred messages are counted as fast as they can be delivered.
 drain_rate = 100000
+[msrp]
+listen = ["tcp://127.0.0.1:16355", "tls://127.0.0.1:16356"]
+[msrp.session]
+per_user = 100000
 [management]
 listen = "http://127.0.0.1:16390"
 [log]
