@@ -24,7 +24,7 @@ const COPY: usize = 2048;
 /// How one connection sends; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutgoingConfig {
-    /// What a stream may send before the next one has its turn.
+    /// What a stream may send before the next one has its turn. At least [`UNIT`] is taken.
     pub quantum: usize,
     /// Largest body of a chunk that the peer takes.
     pub max_chunk: Option<usize>,
@@ -144,7 +144,7 @@ impl Outgoing {
     pub fn new(config: OutgoingConfig) -> Outgoing {
         // Below this a stream could be paused before it has enough for a frame.
         let high = config.high.max(4 * UNIT);
-        let config = OutgoingConfig { quantum: config.quantum.max(1), high, low: config.low.min(high), ..config };
+        let config = OutgoingConfig { quantum: config.quantum.max(UNIT), high, low: config.low.min(high), ..config };
         Outgoing {
             config,
             control: VecDeque::new(),

@@ -146,11 +146,11 @@ impl Parser {
                 *input = &data[2..];
                 return Ok(Step::Again);
             }
-            let kind = self.line(line, at)?;
+            let (kind, crlf) = (self.line(line, at)?, line.ends_with(b"\r\n"));
             at += line.len();
             let Some(kind) = kind else {
                 *input = &data[at..];
-                return Err(self.too_long());
+                return Err(self.too_long(crlf));
             };
             if !matches!(kind, Kind::Inside) {
                 *input = &data[at..];
@@ -185,8 +185,9 @@ impl Parser {
                 return Ok(Step::Again);
             }
             let Some(kind) = self.line(line, self.line)? else {
+                let crlf = line.ends_with(b"\r\n");
                 self.reuse(kept);
-                return Err(self.too_long());
+                return Err(self.too_long(crlf));
             };
             if !matches!(kind, Kind::Inside) {
                 let step = self.finish(&kept[..self.line], kind);
@@ -235,7 +236,7 @@ impl Parser {
             if line.len() >= self.limits.start_line {
                 return Err(self.die(Cause::TooLarge { what: "start line", max: self.limits.start_line }));
             }
-        } else if line.len() >= self.room(self.line) {
+        } else if !line.is_empty() && line.len() >= self.room(self.line) {
             // The CRLF at the end of this line may be the one before the end-line.
             self.end.reset(usize::from(line.ends_with(b"\r")));
             let kept = std::mem::take(&mut self.kept);
@@ -246,8 +247,8 @@ impl Parser {
     }
 
     /// After a line beyond a limit that has come whole.
-    fn too_long(&mut self) -> ParseError {
-        self.end.reset(2);
+    fn too_long(&mut self, crlf: bool) -> ParseError {
+        self.end.reset(if crlf { 2 } else { 0 });
         self.refuse_long()
     }
 

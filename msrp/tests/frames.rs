@@ -229,6 +229,7 @@ fn refused_but_the_stream_goes_on() {
         ),
         (send(&format!("X: {}\r\n", "y".repeat(9000)), "-------d93kswow$\r\n"), long(), false),
         (send(&format!("X: {}\r\n", "y".repeat(8188)), "-------d93kswow$\r\n"), long(), false),
+        (send(&format!("X: {}\n", "y".repeat(9000)), "-------d93kswow$\r\n\r\n-------d93kswow$\r\n"), long(), false),
         (send(&"X: y\r\n".repeat(62), "-------d93kswow$\r\n"), headers(), true),
         (send(&"X: y\r\n".repeat(20_000), "-------d93kswow$\r\n"), long(), false),
     ] {
@@ -262,6 +263,20 @@ fn limits_are_reached_before_they_are_passed() {
     assert_eq!(line.len(), 8192);
     assert_eq!(only(&send(&line, "-------d93kswow$\r\n"), Leniency::default()).error.map(|e| e.0), None);
     assert_eq!(only(&send(&"X: y\r\n".repeat(61), "-------d93kswow$\r\n"), Leniency::default()).error, None);
+}
+
+/// A head that has used up its bytes exactly is refused with the next one, not before.
+#[test]
+fn at_the_end_of_the_head() {
+    let stream = format!("MSRP abcd SEND\r\n{PATHS}X: y\r\n");
+    let limits = Limits { head: stream.len(), ..Limits::default() };
+    for more in ["", "-"] {
+        let stream = format!("{stream}{more}");
+        for size in [1, stream.len()] {
+            let (got, _) = feed(stream.as_bytes().chunks(size), limits, Leniency::default());
+            assert_eq!(got.len(), more.len());
+        }
+    }
 }
 
 #[test]
