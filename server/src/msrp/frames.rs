@@ -127,6 +127,12 @@ impl Relay {
                     *current = Current::Unwanted;
                     return;
                 }
+                if passing.sessions.iter().any(|(session, _)| session.has_ended()) {
+                    drop(out);
+                    self.respond(from, &passing.head, 481, "No Such Session", touched);
+                    self.abandon(std::mem::replace(current, Current::Unwanted), touched);
+                    return;
+                }
                 let full = out.outgoing.body(passing.key, Bytes::copy_from_slice(slice));
                 if full
                     && let Some(source) = out.streams.get_mut(&passing.key)
@@ -138,7 +144,9 @@ impl Relay {
                 }
                 drop(out);
                 self.counters.bytes.add(slice.len() as u64);
+                let now = self.now();
                 for (session, side) in &passing.sessions {
+                    session.used.store(now, Ordering::Relaxed);
                     if !session.transferred(*side, slice.len(), self.settings.rate > 0) {
                         self.throttle(session, from);
                     }

@@ -428,8 +428,17 @@ fn a_session_can_be_killed() {
     assert!(bed.relay.kill(number) && !bed.relay.kill(number));
     alice.send(&format!("{alices} msrp://x:1/y;tcp"), "mess0001", "", b"?");
     alice.expect("481");
+    // In the middle of a chunk: both sides hear of it.
+    let (mut bob, bobs) = bed.session(1);
+    let running = alice.begin(&format!("{bobs} {}", bob.uri), "mess0002", "");
+    alice.write([b'x'; 5000]);
+    bed.until("it is under way", || bed.relay.counters.bytes.get() == 5000);
+    assert!(bed.relay.kill(bed.relay.list(0, 10)[0].id));
+    alice.write([b'x'; 100]);
+    assert_eq!(alice.expect("481").head.transaction_id(), running);
+    assert_eq!(bob.expect("SEND").flag, Flag::Abort);
     let mut page = crate::metrics::Exposition::new();
     bed.relay.write_metrics(&mut page);
     let page = page.finish();
-    assert!(page.contains("chappe_msrp_sessions 0\n") && page.contains("chappe_msrp_sessions_total 1\n"), "{page}");
+    assert!(page.contains("chappe_msrp_sessions 0\n") && page.contains("chappe_msrp_sessions_total 2\n"), "{page}");
 }
