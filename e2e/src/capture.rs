@@ -41,8 +41,19 @@ impl Capture {
         }
         let as_sip = |scheme: &str, kind: &str| format!("{kind}.port=={},{}", server.addr(scheme).port(), "sip");
         let http = format!("tcp.port=={},http", server.addr("http").port());
-        let ports = vec![as_sip("udp", "udp"), as_sip("tcp", "tcp"), http];
+        let msrp = format!("tcp.port=={},msrp", server.msrp("tcp").port());
+        let ports = vec![as_sip("udp", "udp"), as_sip("tcp", "tcp"), http, msrp];
         Some(Capture { program, file, ports })
+    }
+
+    /// Waits until these bytes were seen: what was sent last is not captured at once.
+    ///
+    /// # Panics
+    /// When they do not come.
+    pub fn wait_for(&self, bytes: &[u8]) {
+        crate::wait_for("the end of the capture", || {
+            memchr::memmem::find(&std::fs::read(&self.file).unwrap_or_default(), bytes).map(|_| ())
+        });
     }
 
     /// Ends the capture.

@@ -10,6 +10,7 @@ pub mod capture;
 mod digest;
 pub mod linphone;
 mod message;
+pub mod msrp;
 mod phone;
 mod program;
 mod server;

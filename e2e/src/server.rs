@@ -95,7 +95,9 @@ impl Server {
         let mut config = format!("domains = [\"{}\"]\n", crate::DOMAIN);
         let _ = writeln!(config, "[sip]\nlisten = [{}]", list(&["udp", "tcp", "tls"]));
         let _ = writeln!(config, "[http]\nlisten = [{}]", list(&["http", "https"]));
-        let _ = writeln!(config, "[msrp]\nlisten = []");
+        let port = |scheme| self.found(scheme, 1).map_or(0, |addr| addr.port());
+        let (tcp, tls) = (port("tcp"), port("tls"));
+        let _ = writeln!(config, "[msrp]\nlisten = [\"tcp://{ip}:{tcp}\", \"tls://{ip}:{tls}\"]");
         let _ = writeln!(config, "[management]\nlisten = \"http://{ip}:{management}\"");
         let _ = writeln!(config, "[log]\nlevel = \"info\"\nredact = \"off\"");
         config
@@ -113,6 +115,15 @@ impl Server {
     /// When there is none.
     pub fn addr(&self, scheme: &str) -> SocketAddr {
         self.found(scheme, 0).unwrap_or_else(|| panic!("no listener {scheme} among {:?}", self.listeners))
+    }
+
+    /// The listener of the MSRP relay for `tcp` or `tls`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn msrp(&self, scheme: &str) -> SocketAddr {
+        // Those of SIP come first.
+        self.found(scheme, 1).unwrap_or_else(|| panic!("no MSRP listener {scheme} among {:?}", self.listeners))
     }
 
     /// The address of this test, for its clients.

@@ -45,25 +45,7 @@ impl Wire {
                 Wire::Udp(socket)
             }
             Transport::Tcp => Wire::Tcp(connect(server.addr("tcp")), Vec::new()),
-            Transport::Ws => {
-                let addr = server.addr("http");
-                let mut stream = connect(addr);
-                let hello = format!(
-                    "GET /ws HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n\
-                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-                );
-                stream.write_all(hello.as_bytes()).expect("the server reads");
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") {
-                    stream.read_exact(&mut byte).expect("the server answers the handshake");
-                    head.push(byte[0]);
-                }
-                let head = String::from_utf8_lossy(&head).into_owned();
-                assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-                Wire::Ws(stream, Vec::new())
-            }
+            Transport::Ws => Wire::Ws(websocket(server.addr("http"), "sip"), Vec::new()),
         }
     }
 
@@ -155,10 +137,30 @@ impl Wire {
     }
 }
 
-fn connect(addr: SocketAddr) -> TcpStream {
+pub(crate) fn connect(addr: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&addr, crate::PATIENCE).expect("the server listens");
     stream.set_nodelay(true).expect("TCP has no delay");
     stream.set_write_timeout(Some(crate::PATIENCE)).expect("a time limit");
+    stream
+}
+
+/// A WebSocket after its handshake.
+pub(crate) fn websocket(addr: SocketAddr, protocol: &str) -> TcpStream {
+    let mut stream = connect(addr);
+    let hello = format!(
+        "GET /ws HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: {protocol}\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    stream.write_all(hello.as_bytes()).expect("the server reads");
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).expect("the server answers the handshake");
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     stream
 }
 
@@ -195,7 +197,7 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Takes a frame off the buffer: its kind and payload. The server sends whole messages, unmasked.
-fn unframe(buffer: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
+pub(crate) fn unframe(buffer: &mut Vec<u8>) -> Option<(u8, Vec<u8>)> {
     let (first, second) = (*buffer.first()?, *buffer.get(1)?);
     assert_eq!((first & 0x80, second & 0x80), (0x80, 0), "whole frames without a mask from the server");
     let (head, length) = match second {
