@@ -333,6 +333,11 @@ impl Relay {
             if only {
                 return Err(Refused::NoNextHop);
             }
+            // From outside a URI leads to its client and nobody else's (§6.4): not on through one more of ours.
+            let next = relay::split(after).0;
+            if side == Side::Peer && next != &*session.client && self.knows(next) {
+                return Err(Refused::Unknown);
+            }
             // A client may stand on both sides of one connection.
             let side = if relay::split(after).0 == &*session.client { Side::Peer } else { side };
             sessions.push((Arc::clone(&session), side));
@@ -344,6 +349,11 @@ impl Relay {
             }
             rest = after;
         }
+    }
+
+    /// Whether a URI is one that was handed out.
+    fn knows(&self, uri: &str) -> bool {
+        Uri::parse_with(uri.as_bytes(), &self.settings.leniency).is_ok_and(|uri| self.sessions.find(&uri).is_some())
     }
 
     /// To the client that owns the session.
