@@ -46,9 +46,11 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     }
     let started = Instant::now();
     let (keep, target) = (options.keep_transcripts, options.target.clone());
+    let msrp = options.msrp.is_some() || options.msrp_tls.is_some();
     let wanted = |case: &Case| {
-        (options.suites.is_empty() || options.suites.iter().any(|s| s == case.suite))
-            && (options.sip || case.suite.starts_with("msrp"))
+        let spoken = if case.suite.starts_with("msrp") { msrp } else { options.sip };
+        let named = options.suites.iter().any(|s| s == case.suite);
+        (if options.suites.is_empty() { spoken } else { named && (options.sip || spoken) })
             && case.name.contains(&options.filter)
     };
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();

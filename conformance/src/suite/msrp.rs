@@ -401,14 +401,14 @@ async fn unknown_session(ctx: Ctx) -> Verdict {
 }
 
 /// Whether b gets what a sends when the target's URIs are written otherwise.
-async fn written(ctx: &Ctx, change: impl Fn(&str) -> String) -> Verdict<bool> {
+async fn written(ctx: &Ctx, wait: Duration, change: impl Fn(&str) -> String) -> Verdict<bool> {
     let mut p = Pair::new(ctx).await?;
     let mut req = p.text().line("Failure-Report: no");
     let (hops, last) = req.to.rsplit_once(' ').unwrap_or(("", &req.to));
     let hops: Vec<String> = hops.split(' ').map(change).collect();
     req.to = format!("{} {last}", hops.join(" "));
     p.a.send(&req).await?;
-    Ok(p.b.conn.take(SILENCE * 2, |frame| frame.id() == Some(id_of(&req))).await.is_some())
+    Ok(p.b.conn.take(wait, |frame| frame.id() == Some(id_of(&req))).await.is_some())
 }
 
 /// Scheme, authority, session-id and the rest.
@@ -427,7 +427,7 @@ async fn host_case(ctx: Ctx) -> Verdict {
         }
         None => uri.to_owned(),
     };
-    check!(written(&ctx, changed).await?, "a URI in upper case is not known");
+    check!(written(&ctx, ANSWER, changed).await?, "a URI in upper case is not known");
     Ok(())
 }
 
@@ -439,7 +439,7 @@ async fn id_case(ctx: Ctx) -> Verdict {
         }
         None => uri.to_owned(),
     };
-    check!(!written(&ctx, changed).await?, "a session-id in other case is taken for the same");
+    check!(!written(&ctx, SILENCE * 2, changed).await?, "a session-id in other case is taken for the same");
     Ok(())
 }
 
@@ -448,19 +448,19 @@ async fn no_id(ctx: Ctx) -> Verdict {
         Some((scheme, authority, _, rest)) => format!("{scheme}://{authority};{rest}"),
         None => uri.to_owned(),
     };
-    check!(!written(&ctx, changed).await?, "a URI without a session-id is taken for a session's");
+    check!(!written(&ctx, SILENCE * 2, changed).await?, "a URI without a session-id is taken for a session's");
     Ok(())
 }
 
 async fn transport(ctx: Ctx) -> Verdict {
     let changed = |uri: &str| uri.replace(";tcp", ";udp");
-    check!(!written(&ctx, changed).await?, "a URI with another transport is taken for the same");
+    check!(!written(&ctx, SILENCE * 2, changed).await?, "a URI with another transport is taken for the same");
     Ok(())
 }
 
 async fn userinfo(ctx: Ctx) -> Verdict {
     let changed = |uri: &str| uri.replace("://", "://somebody@");
-    check!(written(&ctx, changed).await?, "a URI with userinfo is not known");
+    check!(written(&ctx, ANSWER, changed).await?, "a URI with userinfo is not known");
     Ok(())
 }
 
