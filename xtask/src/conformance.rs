@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -13,6 +14,8 @@ use crate::{root, target_dir, this_program};
 /// More accounts let the run be shorter: each case takes what it needs for itself.
 const ACCOUNTS: usize = 40;
 
+const MSRP_SUITES: [&str; 4] = ["msrp", "msrp-relay", "msrp-connection", "msrp-ws"];
+
 /// The suites look for UDP and TCP at one port, as clients do.
 fn config(port: u16) -> String {
     format!(
@@ -23,7 +26,11 @@ listen = ["udp://127.0.0.1:{port}", "tcp://127.0.0.1:{port}", "tls://127.0.0.1:0
 [http]
 listen = ["http://127.0.0.1:0"]
 [msrp]
-listen = []
+listen = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0"]
+advertised = "localhost"
+next_hops = ["127.0.0.0/8"]
+[msrp.session]
+min_expires = "5s"
 [management]
 listen = "http://127.0.0.1:0"
 [limits]
@@ -70,20 +77,14 @@ pub(crate) fn within() -> anyhow::Result<()> {
     for transport in ["udp", "tcp", "tls"] {
         // A new one each time: it knows the torture messages for half a minute, by their branches.
         let server = Server::start(&reports)?;
-        let port = server.port(&format!("{transport}://"))?;
+        let port = server.port("sip", &format!("{transport}://"))?;
         let target = format!("sip:127.0.0.1:{port};transport={transport}");
-        let mut run = Command::new(chappe()?);
-        run.args(["conformance", "run", "--target", &target, "--domain", "localhost"]);
-        run.args(["--http", &format!("http://127.0.0.1:{}/ws", server.port("http://")?)]);
-        for index in 0..ACCOUNTS {
-            run.args(["--user", &format!("user{index}"), "--password", &format!("pass{index}")]);
-        }
-        run.arg("--junit").arg(reports.join(format!("{transport}.xml")));
-        run.arg("--html").arg(reports.join(format!("{transport}.html")));
-        if !run.current_dir(root()).status().context("cannot run the suites")?.success() {
+        let mut run = suites(&server, &reports, transport, 0..ACCOUNTS)?;
+        if !run.args(["--target", &target]).status().context("cannot run the suites")?.success() {
             failed.push(transport);
         }
     }
+    failed.extend(msrp(&reports)?);
     println!("reports: {}", reports.display());
     if !failed.is_empty() {
         bail!(
@@ -93,6 +94,49 @@ pub(crate) fn within() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The MSRP suites with clients over TCP and over TLS, both with WebSocket, at one time: most of it is waiting for the
+/// 30 seconds of RFC 4976. Gives the names of what failed.
+fn msrp(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let server = Server::start(reports)?;
+    let (tcp, tls) = (server.port("msrp", "tcp://")?, server.port("msrp", "tls://")?);
+    let (plain, secure) = (format!("127.0.0.1:{tcp}"), format!("127.0.0.1:{tls}"));
+    println!("MSRP relay: {plain}, over TLS {secure}");
+    let target = format!("sip:127.0.0.1:{};transport=tcp", server.port("sip", "tcp://")?);
+    // They register too, so that neither may have the accounts of the other.
+    let (first, second) = (0..ACCOUNTS / 2, ACCOUNTS / 2..ACCOUNTS);
+    let places: [(_, _, &[&str]); 2] =
+        [("msrp-tcp", first, &["--msrp", &plain]), ("msrp-tls", second, &["--msrp", &plain, "--msrp-tls", &secure])];
+    let mut running = Vec::new();
+    for (name, accounts, places) in places {
+        let mut run = suites(&server, reports, name, accounts)?;
+        run.args(["--target", &target]).args(places).args(MSRP_SUITES.iter().flat_map(|suite| ["--suite", suite]));
+        running.push((name, run.stdout(Stdio::piped()).spawn().context("cannot run the MSRP suites")?));
+    }
+    let mut failed = Vec::new();
+    for (name, run) in running {
+        let run = run.wait_with_output().context("cannot read what the MSRP suites say")?;
+        println!("{name}:\n{}", String::from_utf8_lossy(&run.stdout));
+        if !run.status.success() {
+            failed.push(name);
+        }
+    }
+    Ok(failed)
+}
+
+/// A run against `server` that reports as `name` and has these accounts, without where to find SIP and MSRP.
+fn suites(server: &Server, reports: &Path, name: &str, accounts: Range<usize>) -> anyhow::Result<Command> {
+    let mut run = Command::new(chappe()?);
+    run.args(["conformance", "run", "--domain", "localhost"]);
+    run.args(["--http", &format!("http://127.0.0.1:{}/ws", server.port("http", "http://")?)]);
+    for index in accounts {
+        run.args(["--user", &format!("user{index}"), "--password", &format!("pass{index}")]);
+    }
+    run.arg("--junit").arg(reports.join(format!("{name}.xml")));
+    run.arg("--html").arg(reports.join(format!("{name}.html")));
+    run.current_dir(root());
+    Ok(run)
 }
 
 fn chappe() -> anyhow::Result<PathBuf> {
@@ -136,12 +180,14 @@ impl Server {
         bail!("the server did not come up: {}", said.trim());
     }
 
-    /// The port of the listener whose address begins with `scheme`. Management comes last in the banner.
-    fn port(&self, scheme: &str) -> anyhow::Result<u16> {
-        let urls = self.banner.iter().filter(|line| !line.contains("management")).flat_map(|line| line.split(' '));
-        let url = urls.into_iter().find(|word| word.starts_with(scheme));
+    /// The port of the listener of `service` whose address begins with `scheme`. Only its first line names a service.
+    fn port(&self, service: &str, scheme: &str) -> anyhow::Result<u16> {
+        let named = |line: &&String| line.split_whitespace().next() == Some(service);
+        let lines = self.banner.iter().skip_while(|line| !named(line));
+        let others = |line: &&String| named(line) || line.starts_with("    ");
+        let url = lines.take_while(others).flat_map(|line| line.split(' ')).find(|word| word.starts_with(scheme));
         let port = url.and_then(|url| url.trim_end_matches('/').rsplit(':').next()?.parse().ok());
-        port.with_context(|| format!("the server names no listener {scheme}"))
+        port.with_context(|| format!("the server names no {service} listener {scheme}"))
     }
 }
 
