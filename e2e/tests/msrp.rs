@@ -9,6 +9,8 @@ use chappe_e2e::msrp::{Event, Pattern, Peer, Session, Via, patience, send_frame}
 use chappe_e2e::{Server, wait_for};
 
 const MIB: u64 = 1024 * 1024;
+/// What the memory of a process moves by of itself, while it holds nothing more.
+const SLACK: u64 = 8 * MIB;
 
 /// Sends `size` bytes as one message in chunks of `chunk` bytes, each passed to the socket by pieces; every 200 is
 /// waited for, and not more than `window` of them at a time.
@@ -103,16 +105,12 @@ fn transfer(server: &Server, from: Via, to: Via, size: u64, chunk: u64) -> (u64,
     let start = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // What buffers and the allocator take once is there after some megabytes.
-            let warm = (size / 4).min(16 * MIB);
-            let mut next = warm;
+            // The allocator gives pages back late and in lots: the height of the first quarter is compared with the rest's.
+            let mut next = MIB;
             receive_file(&mut receiver, size, |got| {
                 if got >= next {
-                    let memory = server.memory();
-                    if next == warm {
-                        before.store(memory, Ordering::Relaxed);
-                    }
-                    most.fetch_max(memory, Ordering::Relaxed);
+                    let height = if got <= size / 4 { &before } else { &most };
+                    height.fetch_max(server.memory(), Ordering::Relaxed);
                     next += MIB;
                 }
             });
@@ -185,8 +183,8 @@ fn a_large_file_takes_no_memory() {
         transfer(&server, from, to, 8 * MIB, chunk);
         let (growth, time) = transfer(&server, from, to, size, chunk);
         println!("{from:?} to {to:?}: {size} bytes in {time:.1?}, the server grew by {growth}");
-        // Threads that had none of the work before may take it up; a message that is held would be 16 MB at least.
-        assert!(growth < 4 * MIB, "{from:?} to {to:?}: grew by {growth} in {size}");
+        // The allocator's pages come and go by some megabytes; a message that is held would be 16 MB at least.
+        assert!(growth < SLACK, "{from:?} to {to:?}: grew by {growth} in {size}");
     }
 }
 
@@ -200,7 +198,7 @@ fn a_gigabyte_takes_no_memory() {
         transfer(&server, from, to, 64 * MIB, chunk);
         let (growth, time) = transfer(&server, from, to, 1024 * MIB, chunk);
         println!("{from:?} to {to:?}: 1 GiB in {time:.1?}, the server grew by {growth} bytes");
-        assert!(growth < MIB, "{from:?} to {to:?}: grew by {growth}");
+        assert!(growth < SLACK, "{from:?} to {to:?}: grew by {growth}");
     }
 }
 
