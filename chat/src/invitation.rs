@@ -9,14 +9,13 @@ use chappe_sip::multipart::{self, MultipartError};
 use chappe_sip::{HeaderName, Message, Method};
 
 use crate::access::{Access, Asked, Capabilities, Service};
+use crate::id::{MAX_ID, is_id};
 
 /// User part of the identity that deferred sessions assert; the domain is the server's.
 pub const STORE_AND_FORWARD: &str = "rcse-standfw";
 /// Headers that [`HeaderName`] does not know.
 pub(crate) const IN_REPLY_TO: &str = "InReplyTo-Contribution-ID";
 pub(crate) const SESSION_REPLACES: &str = "Session-Replaces";
-/// Longest id of a conversation, a contribution or a message, in bytes.
-pub const MAX_ID: usize = 256;
 /// Longest text in a Subject, in bytes.
 const MAX_SUBJECT: usize = 8192;
 
@@ -243,8 +242,7 @@ fn is_messages(media: &Media<'_>) -> bool {
 /// An id that may stand in a header of ours.
 fn id(value: Option<&[u8]>, name: &'static str) -> Result<Option<Box<str>>, Refused> {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
-    let fine = value.len() <= MAX_ID && value.iter().all(u8::is_ascii_graphic);
-    let text = std::str::from_utf8(value).ok().filter(|_| fine).ok_or(Refused::Id(name))?;
+    let text = std::str::from_utf8(value).ok().filter(|_| is_id(value)).ok_or(Refused::Id(name))?;
     Ok(Some(text.into()))
 }
 

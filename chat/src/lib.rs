@@ -1,14 +1,22 @@
 //! Messaging decisions without I/O: pager-mode delivery, chat sessions, and what may be sent and kept.
 //!
 //! [`Capabilities`] says how a device takes messages; [`invitation`] reads the INVITE of a session, [`outgoing`] writes
-//! one.
+//! one. An [`Envelope`] is a message on its way, whatever it came by and goes by.
 
 mod access;
+pub mod envelope;
+mod id;
 pub mod invitation;
 pub mod outgoing;
 pub mod pager;
 mod policy;
+mod relation;
 pub mod stored;
+mod user;
 
 pub use access::{Access, Capabilities, Service};
+pub use envelope::Envelope;
+pub use id::{MAX_ID, made_id};
 pub use policy::{Lifetime, MessagePolicy, Refusal, media_type};
+pub use relation::{Relation, RelationKind, may};
+pub use user::{ANONYMOUS, is_anonymous, same_user};
