@@ -1,12 +1,14 @@
 //! Messaging decisions without I/O: pager-mode delivery, chat sessions, and what may be sent and kept.
 //!
 //! [`Capabilities`] says how a device takes messages; [`invitation`] reads the INVITE of a session, [`outgoing`] writes
-//! one. An [`Envelope`] is a message on its way, whatever it came by and goes by.
+//! one. An [`Envelope`] is a message on its way, whatever it came by and goes by. A [`leg::Leg`] brings messages to one
+//! device.
 
 mod access;
 pub mod envelope;
 mod id;
 pub mod invitation;
+pub mod leg;
 pub mod outgoing;
 pub mod pager;
 mod policy;
