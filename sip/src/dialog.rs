@@ -164,6 +164,11 @@ impl Dialog {
         &self.routes
     }
 
+    /// CSeq of the last request that we sent.
+    pub fn local_seq(&self) -> Option<u32> {
+        self.local_seq
+    }
+
     /// Whether our Contact has to be a SIPS URI.
     pub fn is_secure(&self) -> bool {
         self.secure
@@ -223,6 +228,13 @@ impl Draft {
     #[must_use]
     pub fn header_text(mut self, name: &str, value: &str) -> Draft {
         let _ = write!(self.head, "{name}: {value}\r\n");
+        self
+    }
+
+    /// Adds headers as whole lines.
+    #[must_use]
+    pub fn lines(mut self, lines: &str) -> Draft {
+        self.head.push_str(lines);
         self
     }
 

@@ -21,6 +21,7 @@ pub mod text;
 pub mod transaction;
 mod transport;
 pub mod uri;
+pub mod usage;
 
 pub use edit::Edit;
 pub use error::ParseError;

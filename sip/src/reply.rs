@@ -89,6 +89,13 @@ impl Reply {
         self
     }
 
+    /// Adds headers as whole lines.
+    #[must_use]
+    pub fn lines(mut self, lines: &str) -> Reply {
+        self.head.extend_from_slice(lines.as_bytes());
+        self
+    }
+
     /// Copies every line of a header from the request, for Record-Route in dialog-forming responses (§12.1.1).
     #[must_use]
     pub fn copy(mut self, request: &Message, name: HeaderName) -> Reply {
