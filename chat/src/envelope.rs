@@ -16,6 +16,7 @@ use chappe_sip::Message;
 use crate::access::{Access, Service};
 use crate::id::{is_id, made_id};
 use crate::invitation::{First, Invitation};
+use crate::outgoing::one_line;
 use crate::relation::Relation;
 use crate::user::{ANONYMOUS, is_anonymous, same_user};
 
@@ -156,6 +157,7 @@ impl Envelope {
         body: Bytes,
     ) -> Result<Envelope, ParseError> {
         let text = |text: Option<&str>| text.map(Into::into);
+        let content_type = one_line(content_type);
         let mut seen = Envelope {
             from: source.from.into(),
             to: source.to.into(),
@@ -164,7 +166,7 @@ impl Envelope {
             conversation_id: text(source.conversation_id),
             in_reply_to: text(source.in_reply_to),
             date: chappe_imdn::date_time(source.accepted_ms).into(),
-            content_type: content_type.trim().into(),
+            content_type: content_type.as_str().into(),
             kind: Kind::Content,
             wants: Dispositions::default(),
             relation: None,
@@ -172,7 +174,7 @@ impl Envelope {
             more,
             body: Bytes::new(),
         };
-        match classify(content_type, &body)? {
+        match classify(&content_type, &body)? {
             Content::Message(cpim) => seen.note(&cpim),
             Content::Bare => {}
             Content::Receipt { envelope, notification } => {
@@ -182,7 +184,7 @@ impl Envelope {
                 seen.kind = Kind::Receipt(notification.ok().map(Box::new));
             }
             Content::Composing => {
-                if !chappe_imdn::is_composing(content_type) {
+                if !chappe_imdn::is_composing(&content_type) {
                     seen.note(&Cpim::parse(&body)?);
                 }
                 seen.kind = Kind::Composing;
@@ -204,7 +206,7 @@ impl Envelope {
         if let Some(date) = cpim.date_time().filter(|date| is_id(date.as_bytes())) {
             self.date = date.into();
         }
-        self.content_type = cpim.content_type().unwrap_or(PLAIN).into();
+        self.content_type = one_line(cpim.content_type().unwrap_or(PLAIN)).into();
         self.relation = Relation::of(cpim);
     }
 

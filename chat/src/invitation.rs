@@ -10,6 +10,7 @@ use chappe_sip::{HeaderName, Message, Method};
 
 use crate::access::{Access, Asked, Capabilities, Service};
 use crate::id::{MAX_ID, is_id};
+use crate::outgoing::one_line;
 
 /// User part of the identity that deferred sessions assert; the domain is the server's.
 pub const STORE_AND_FORWARD: &str = "rcse-standfw";
@@ -249,8 +250,7 @@ fn id(value: Option<&[u8]>, name: &'static str) -> Result<Option<Box<str>>, Refu
 /// A header value that is shown to people: UTF-8, folded lines in one.
 fn text(value: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_SUBJECT)?;
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Some(text.trim()).filter(|text| !text.is_empty()).map(Into::into)
+    Some(one_line(text)).filter(|text| !text.is_empty()).map(Into::into)
 }
 
 #[cfg(test)]

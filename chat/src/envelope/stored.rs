@@ -8,7 +8,7 @@ use chappe_sip::{HeaderName, text};
 use super::{Envelope, PLAIN, Source};
 use crate::id::is_id;
 use crate::invitation::IN_REPLY_TO;
-use crate::outgoing::push;
+use crate::outgoing::{one_line, push};
 
 /// What a message from a session needs to wait as a MESSAGE.
 #[derive(Debug, Clone, Copy)]
@@ -69,16 +69,12 @@ pub(super) fn read<'h>(
     source: Source<'_>,
     body: Bytes,
 ) -> Result<Envelope, ParseError> {
-    let (mut source, mut content_type, mut more) = (source, PLAIN.to_owned(), Vec::new());
+    let (mut source, mut content_type, mut more) = (source, PLAIN, Vec::new());
     for (name, value) in headers {
         let Ok(value) = std::str::from_utf8(value) else { continue };
         let id = || Some(value).filter(|value| is_id(value.as_bytes()));
-        // Folded lines in one.
-        let line = || {
-            value.split(['\r', '\n', '\t']).map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-        };
         match HeaderName::of(name) {
-            HeaderName::ContentType => content_type = line(),
+            HeaderName::ContentType => content_type = value,
             HeaderName::ContributionId => source.contribution_id = id(),
             HeaderName::ConversationId => source.conversation_id = id(),
             HeaderName::Date => {
@@ -93,12 +89,12 @@ pub(super) fn read<'h>(
                 if let Ok(name) = std::str::from_utf8(name)
                     && is_about_content
                 {
-                    more.push((name.into(), line().into()));
+                    more.push((name.into(), one_line(value).into()));
                 }
             }
         }
     }
-    Envelope::read_with(&source, &content_type, more.into(), body)
+    Envelope::read_with(&source, content_type, more.into(), body)
 }
 
 /// Header lines as (name, value).
@@ -116,9 +112,17 @@ fn lines(headers: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
             let (line, tail) = rest.split_at(end);
             rest = tail;
             if let Some(colon) = line.iter().position(|c| *c == b':') {
-                return Some((line[..colon].trim_ascii(), line[colon + 1..].trim_ascii()));
+                return Some((trim(&line[..colon]), trim(&line[colon + 1..])));
             }
         }
         None
     })
+}
+
+/// Without blanks and line ends around it, as a header value is read off the wire.
+fn trim(text: &[u8]) -> &[u8] {
+    let is_blank = |c: &u8| matches!(c, b' ' | b'\t' | b'\r' | b'\n');
+    let from = text.iter().position(|c| !is_blank(c)).unwrap_or(text.len());
+    let to = text.iter().rposition(|c| !is_blank(c)).map_or(from, |last| last + 1);
+    &text[from..to]
 }
