@@ -168,6 +168,12 @@ impl Capabilities {
         }
     }
 
+    /// Whether it can be sent what another device of its user wrote. (u) In CPM the envelope tells who wrote; in SIMPLE IM it
+    /// would look like the partner's.
+    pub fn takes_own_copies(&self) -> bool {
+        self.access() == Access::Cpm
+    }
+
     /// Accept-Contact of a request of this service for the device; `None` for a device that has no tags to match.
     pub fn accept_contact(&self, service: Service) -> Option<String> {
         match self.dialect(service) {
@@ -358,7 +364,9 @@ mod tests {
     #[test]
     fn the_newest_session_that_a_device_knows() {
         for (params, expected) in [("", Access::Pager), (RCS_E, Access::SimpleIm), (UP, Access::Cpm)] {
-            assert_eq!(Capabilities::of(params, "").access(), expected, "{params}");
+            let device = Capabilities::of(params, "");
+            assert_eq!(device.access(), expected, "{params}");
+            assert_eq!(device.takes_own_copies(), expected == Access::Cpm, "{params}");
         }
     }
 

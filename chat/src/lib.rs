@@ -5,6 +5,7 @@
 //! device.
 
 mod access;
+mod block;
 pub mod envelope;
 mod id;
 pub mod invitation;
@@ -12,11 +13,13 @@ pub mod leg;
 pub mod outgoing;
 pub mod pager;
 mod policy;
+pub mod receipts;
 mod relation;
 pub mod stored;
 mod user;
 
 pub use access::{Access, Capabilities, Service};
+pub use block::BlockList;
 pub use envelope::Envelope;
 pub use id::{MAX_ID, made_id};
 pub use policy::{Lifetime, MessagePolicy, Refusal, media_type};

@@ -1,5 +1,7 @@
 //! What may be sent in pager mode, and how long it is kept (RFC 3428 §5, §7, §10).
 
+use crate::envelope::{Envelope, Kind};
+
 /// Limits on one MESSAGE and on how long it may wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessagePolicy {
@@ -25,6 +27,14 @@ impl Refusal {
     pub fn status(self) -> u16 {
         match self {
             Refusal::TooLarge { .. } => 513,
+            Refusal::Type => 415,
+        }
+    }
+
+    /// The same in MSRP (RFC 4975 §10).
+    pub fn msrp_status(self) -> u16 {
+        match self {
+            Refusal::TooLarge { .. } => 413,
             Refusal::Type => 415,
         }
     }
@@ -58,6 +68,26 @@ impl MessagePolicy {
                 }
             }
         }
+    }
+
+    /// Whether a message may pass, by its content: that of an envelope where it has one. Receipts and composing indications
+    /// pass whatever types are taken.
+    pub fn check_envelope(&self, envelope: &Envelope) -> Result<(), Refusal> {
+        let content_type = Some(&*envelope.content_type).filter(|_| envelope.kind == Kind::Content);
+        match content_type {
+            Some(content_type) => self.check(Some(content_type), envelope.body().len()),
+            None if envelope.body().len() > self.max_size => Err(Refusal::TooLarge { max: self.max_size }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a message that begins like this may be sent to us in a session: what can be said before it is there.
+    pub fn check_start(&self, content_type: &str, total: Option<u64>) -> Result<(), Refusal> {
+        let size = total.map_or(0, |total| usize::try_from(total).unwrap_or(usize::MAX));
+        if chappe_imdn::is_type(content_type, chappe_imdn::CPIM_TYPE) || chappe_imdn::is_composing(content_type) {
+            return if size > self.max_size { Err(Refusal::TooLarge { max: self.max_size }) } else { Ok(()) };
+        }
+        self.check(Some(content_type), size)
     }
 
     /// How long the message may wait: the sender's Expires within our maximum.
@@ -111,6 +141,37 @@ mod tests {
         ] {
             assert_eq!(policy().check(content_type, size), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn what_an_envelope_holds_counts() {
+        let policy = MessagePolicy { max_size: 1000, ..policy() };
+        let wrapped = |content_type: &str| format!("From: <sip:a@b>\r\n\r\nContent-Type: {content_type}\r\n\r\nx");
+        let too_large = Err(Refusal::TooLarge { max: 1000 });
+        for (name, content_type, body, expected) in [
+            ("text", "message/cpim", wrapped("text/plain;charset=UTF-8"), Ok(())),
+            ("what is not taken", "message/cpim", wrapped("application/x-y"), Err(Refusal::Type)),
+            ("a receipt", "message/cpim", wrapped("message/imdn+xml"), Ok(())),
+            ("a bare receipt", "message/imdn+xml", "x".to_owned(), Ok(())),
+            ("bare text", "text/plain", "x".to_owned(), Ok(())),
+            ("bare, not taken", "image/png", "x".to_owned(), Err(Refusal::Type)),
+            ("too large", "message/cpim", wrapped("text/plain") + &"x".repeat(1000), too_large),
+            ("a large receipt", "message/imdn+xml", "x".repeat(1001), too_large),
+        ] {
+            let envelope = Envelope::read(&Default::default(), content_type, body.into()).unwrap();
+            assert_eq!(policy.check_envelope(&envelope), expected, "{name}");
+        }
+        for (content_type, total, expected) in [
+            ("message/cpim", None, Ok(())),
+            ("message/cpim", Some(1000), Ok(())),
+            ("message/cpim", Some(u64::MAX), too_large),
+            ("application/im-iscomposing+xml", Some(10), Ok(())),
+            ("text/plain", Some(10), Ok(())),
+            ("image/png", Some(10), Err(Refusal::Type)),
+        ] {
+            assert_eq!(policy.check_start(content_type, total), expected, "{content_type} {total:?}");
+        }
+        assert_eq!((Refusal::Type.msrp_status(), Refusal::TooLarge { max: 1 }.msrp_status()), (415, 413));
     }
 
     #[test]
