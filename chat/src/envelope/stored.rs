@@ -27,10 +27,12 @@ impl Envelope {
     /// A broken envelope; none that came through [`Envelope::to_stored`].
     pub fn stored(headers: &[u8], body: Bytes, message_id: Option<&str>) -> Result<Envelope, ParseError> {
         let find = |wanted| lines(headers).find(|(name, _)| HeaderName::of(name) == wanted).map(|(_, value)| value);
-        let address = |name| find(name).and_then(|value| NameAddr::parse(text::list(value).next()?).ok());
-        let uri = |name| address(name).map(|address| String::from_utf8_lossy(address.uri));
-        let from = uri(HeaderName::PAssertedIdentity).or_else(|| uri(HeaderName::From)).unwrap_or_default();
-        let to = uri(HeaderName::To).unwrap_or_default();
+        let address = |name| find(name).and_then(|value| NameAddr::parse(value).ok());
+        let asserted =
+            find(HeaderName::PAssertedIdentity).and_then(|value| NameAddr::parse(text::list(value).next()?).ok());
+        let uri = |address: NameAddr<'_>| String::from_utf8_lossy(address.uri).into_owned();
+        let from = asserted.or_else(|| address(HeaderName::From)).map(uri).unwrap_or_default();
+        let to = address(HeaderName::To).map(uri).unwrap_or_default();
         let tag = address(HeaderName::From).and_then(|from| from.param("tag")).unwrap_or_default();
         let cseq = find(HeaderName::CSeq).unwrap_or_default();
         let cseq = std::str::from_utf8(cseq).ok().and_then(|value| value.split_ascii_whitespace().next()?.parse().ok());
