@@ -172,12 +172,11 @@ impl Leg {
                         self.no_sessions = true;
                         self.take_back();
                     }
-                    Rejection::Later => {
-                        let pause = retry_after.unwrap_or_else(|| self.pause());
-                        self.return_all(Why::Later(pause));
-                    }
-                    Rejection::Away => self.return_all(retry_after.map_or(Why::Away, Why::Later)),
                     Rejection::Refused => self.return_all(Why::Refused(status)),
+                    rejection => {
+                        let why = self.when(rejection, retry_after);
+                        self.return_all(why);
+                    }
                 }
                 self.go_on(now);
             }
@@ -202,22 +201,21 @@ impl Leg {
         }
     }
 
-    /// MSRP has confirmed every byte of it.
+    /// MSRP has confirmed every byte of it, be it in a session that has ended since.
     pub fn handle_confirmed(&mut self, id: u64, now: Instant) {
         if self.is_in_session(id) {
-            self.settle(id, |entry| Action::Confirmed { id: entry.id });
             self.failures = 0;
             self.touch(now);
-            self.go_on(now);
         }
+        self.handle_delivered(id, now);
     }
 
     /// MSRP has refused it with this code. 408, 481 and 506 mean that the session is broken, not the message.
-    pub fn handle_refused(&mut self, id: u64, code: u16, now: Instant) {
+    pub fn handle_refused(&mut self, call: Call, id: u64, code: u16, now: Instant) {
         if matches!(code, 408 | 481 | 506) {
-            return self.handle_lost(id, now);
+            return self.handle_lost(call, id, now);
         }
-        if self.is_in_session(id) {
+        if self.is_open(call) && self.is_in_session(id) {
             self.settle(id, |entry| Action::Return { id: entry.id, why: Why::Refused(code) });
             self.touch(now);
             self.go_on(now);
@@ -225,10 +223,8 @@ impl Leg {
     }
 
     /// MSRP does not know what became of it: no answer, or a connection that failed. The session ends.
-    pub fn handle_lost(&mut self, id: u64, now: Instant) {
-        if let State::Open { call, .. } = self.state
-            && self.is_in_session(id)
-        {
+    pub fn handle_lost(&mut self, call: Call, id: u64, now: Instant) {
+        if self.is_open(call) && self.is_in_session(id) {
             self.fail(call, now);
             self.go_on(now);
         }
@@ -247,11 +243,7 @@ impl Leg {
                 self.settle(id, |entry| Action::Return { id: entry.id, why: Why::Refused(status) });
             }
             (Outcome::Away, rejection) => {
-                let why = match (rejection, retry_after) {
-                    (_, Some(pause)) => Why::Later(pause),
-                    (Rejection::Later, None) => Why::Later(self.pause()),
-                    (_, None) => Why::Away,
-                };
+                let why = self.when(rejection, retry_after);
                 self.settle(id, |entry| Action::Return { id: entry.id, why });
                 // The others would fare alike, but a session that is open shows that the device is there.
                 if !matches!(self.state, State::Open { .. }) {
@@ -278,7 +270,7 @@ impl Leg {
 
     /// A message of the device came in the session: it is not idle.
     pub fn handle_activity(&mut self, call: Call, now: Instant) {
-        if matches!(self.state, State::Open { call: current, .. } if current == call) {
+        if self.is_open(call) {
             self.touch(now);
         }
     }

@@ -2,18 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Action, Call, Entry, Leg, State, Way, Why};
+use super::{Action, Call, Entry, Leg, Rejection, State, Way, Why};
 use crate::access::{Access, Service};
 
 impl Leg {
+    /// Whether it is neither confirmed nor returned.
     pub(super) fn holds(&self, id: u64) -> bool {
         let waits = self.queue.iter().chain(&self.receipts).any(|entry| entry.id == id);
         waits || self.flight.iter().any(|(entry, _)| entry.id == id)
     }
 
     pub(super) fn new_call(&mut self) -> Call {
-        self.next_call += 1;
+        self.next_call = self.next_call.wrapping_add(1);
         Call(self.next_call)
+    }
+
+    pub(super) fn is_open(&self, call: Call) -> bool {
+        matches!(self.state, State::Open { call: current, .. } if current == call)
     }
 
     pub(super) fn is_in_session(&self, id: u64) -> bool {
@@ -170,6 +175,15 @@ impl Leg {
         }
         let why = Why::Later(self.pause());
         self.return_all(why);
+    }
+
+    /// When to try again. No device is asked without a pause, whatever it says.
+    pub(super) fn when(&mut self, rejection: Rejection, retry_after: Option<Duration>) -> Why {
+        match retry_after {
+            Some(pause) => Why::Later(pause.max(self.settings.pause)),
+            None if rejection == Rejection::Later => Why::Later(self.pause()),
+            None => Why::Away,
+        }
     }
 
     /// Doubles with each failure in a row.

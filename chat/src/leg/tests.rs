@@ -273,6 +273,9 @@ fn the_pause_is_what_the_device_asks_for() {
         bench.push([1]);
         bench.leg.handle_rejected(Call(1), status, Some(Duration::from_secs(17)), bench.now);
         assert_eq!(bench.actions(), [later(1, 17)], "{status}");
+        bench.push([1]);
+        bench.leg.handle_rejected(Call(2), status, Some(Duration::ZERO), bench.now);
+        assert_eq!(bench.actions(), [later(1, 1)], "but never none");
     }
 }
 
@@ -326,6 +329,9 @@ fn a_new_call_takes_the_place_of_the_old_one() {
     assert_eq!(bench.incoming(), [bye(1), Accept { call: Call(2) }]);
     assert_eq!(bench.ended(1), []);
     assert_eq!(bench.bound(2), [send(2, 1), send(2, 3), send(2, 4)], "in their order");
+    // What is still heard of the old one says nothing of the new one, but for good news.
+    bench.leg.handle_lost(Call(1), 1, bench.now);
+    bench.leg.handle_refused(Call(1), 1, 413, bench.now);
     assert_eq!(bench.confirmed(3), [Confirmed { id: 3 }]);
 }
 
@@ -356,16 +362,16 @@ fn what_msrp_says_of_a_message() {
     for code in [408, 481, 506] {
         let mut bench = Bench::open(CPM);
         bench.push([1, 2]);
-        bench.leg.handle_refused(2, code, bench.now);
+        bench.leg.handle_refused(Call(1), 2, code, bench.now);
         assert_eq!(bench.actions(), [later(1, 1), later(2, 1), bye(1)], "{code}");
     }
     let mut bench = Bench::open(CPM);
     bench.push(1..=4);
-    bench.leg.handle_refused(2, 413, bench.now);
+    bench.leg.handle_refused(Call(1), 2, 413, bench.now);
     assert_eq!(bench.actions(), [Return { id: 2, why: Why::Refused(413) }, send(1, 4)]);
-    bench.leg.handle_lost(3, bench.now);
+    bench.leg.handle_lost(Call(1), 3, bench.now);
     assert_eq!(bench.actions(), [later(1, 1), later(3, 1), later(4, 1), bye(1)]);
-    bench.leg.handle_lost(3, bench.now);
+    bench.leg.handle_lost(Call(1), 3, bench.now);
     assert_eq!(bench.actions(), [], "once");
 }
 

@@ -75,21 +75,22 @@ pub enum Why {
     Refused(u16),
 }
 
-/// What the caller has to do; see [`Leg::poll_action`].
+/// What the caller has to do; see [`super::Leg::poll_action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Invite the device: SDP, and the first message if there is one. Then [`Leg::handle_answered`] or
-    /// [`Leg::handle_rejected`].
+    /// Invite the device: SDP, and the first message if there is one. Then [`super::Leg::handle_answered`] or
+    /// [`super::Leg::handle_rejected`].
     Invite { call: Call, service: Service, first: Option<u64> },
-    /// Accept the call that [`Leg::handle_incoming`] announced; if it cannot be, [`Leg::handle_ended`].
+    /// Accept the call that [`super::Leg::handle_incoming`] announced; if it cannot be, [`super::Leg::handle_ended`].
     Accept { call: Call },
-    /// Send it in the session. Then [`Leg::handle_confirmed`], [`Leg::handle_refused`] or [`Leg::handle_ended`].
+    /// Send it in the session. Then [`super::Leg::handle_confirmed`], [`super::Leg::handle_refused`], [`super::Leg::handle_lost`] or
+    /// [`super::Leg::handle_ended`]. Behind a relay of MSRP a 200 is not the device's; a success REPORT is.
     Send { call: Call, id: u64 },
-    /// Send it by MESSAGE, without the envelope if the device wants none. Then [`Leg::handle_paged`].
+    /// Send it by MESSAGE, without the envelope if the device wants none. Then [`super::Leg::handle_paged`].
     Page { id: u64 },
     /// Withdraw the invitation. A final response is still awaited.
     Cancel { call: Call },
-    /// End the call and its MSRP session. Then [`Leg::handle_ended`].
+    /// End the call and its MSRP session. Then [`super::Leg::handle_ended`].
     Bye { call: Call },
     /// The device has it.
     Confirmed { id: u64 },

@@ -11,8 +11,8 @@ enum Event {
     Rejected(Call, u16),
     Bound(Call),
     Confirmed(u64),
-    Refused(u64, u16),
-    Lost(u64),
+    Refused(Call, u64, u16),
+    Lost(Call, u64),
     Paged(u64, u16),
     Delivered(u64),
     Ended(Call),
@@ -188,8 +188,8 @@ impl World {
                 }
             }
             Event::Confirmed(id) => self.leg.handle_confirmed(id, now),
-            Event::Refused(id, code) => self.leg.handle_refused(id, code, now),
-            Event::Lost(id) => self.leg.handle_lost(id, now),
+            Event::Refused(call, id, code) => self.leg.handle_refused(call, id, code, now),
+            Event::Lost(call, id) => self.leg.handle_lost(call, id, now),
             Event::Paged(id, status) => self.leg.handle_paged(id, status, None, now),
             Event::Delivered(id) => self.leg.handle_delivered(id, now),
             Event::Ended(call) => {
@@ -295,10 +295,10 @@ impl World {
     fn send(&mut self, call: Call, id: u64) {
         if self.fails() {
             match self.dice.roll(5) {
-                0 => self.after(30_000, Event::Lost(id)),
+                0 => self.after(30_000, Event::Lost(call, id)),
                 1 => {
                     let code = self.dice.of(&[403, 408, 413, 415, 481]);
-                    self.after(1000, Event::Refused(id, code));
+                    self.after(1000, Event::Refused(call, id, code));
                 }
                 2 => self.after(1000, Event::Ended(call)),
                 3 => self.after(1000, Event::Delivered(id)),
