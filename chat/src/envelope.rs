@@ -247,7 +247,7 @@ impl Envelope {
         Body { content_type: self.content_type.clone(), bytes: self.body.clone() }
     }
 
-    /// The content for a device that takes no envelopes, whatever it came in. `None` for receipts, and for content that such
+    /// The content for a device or a session that takes no envelopes, whatever it came in. `None` for receipts, and for content that such
     /// a device could not make out.
     pub fn bare(&self) -> Option<Body> {
         if matches!(self.kind, Kind::Receipt(_)) {

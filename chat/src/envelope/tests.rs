@@ -49,10 +49,18 @@ fn message(content_type: &str, body: &str, headers: &str) -> Message {
 fn sources() -> Vec<(&'static str, Envelope)> {
     let session =
         |from, to, text: &str| Envelope::read(&source(from, to), "message/cpim", text.to_owned().into()).unwrap();
+    let standalone = "P-Preferred-Service: urn:urn-7:3gpp-service.ims.icsi.oma.cpm.msg\r\n\
+        Accept-Contact: *;+g.3gpp.icsi-ref=\"urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg\";require;explicit\r\n\
+        Conversation-ID: 11cf-77\r\nContribution-ID: c0ffee\r\n";
+    let standalone = message("message/cpim", CPM, standalone);
     let plain = message("text/plain;\r\n charset=utf-8", CONTENT, "Date: Wed, 04 Mar 2026 10:15:30 GMT\r\n");
     vec![
         ("simple session", session(ALICE, BOB, SIMPLE)),
         ("cpm session", session("sip:+15550100001@example.com", "tel:+15550100002", CPM)),
+        (
+            "cpm message",
+            Envelope::of_message(&standalone, "sip:+15550100001@example.com", "tel:+15550100002", 0).unwrap(),
+        ),
         ("linphone message", Envelope::of_message(&message("message/cpim", &linphone(), ""), ALICE, BOB, 0).unwrap()),
         ("plain message", Envelope::of_message(&plain, ALICE, BOB, 0).unwrap()),
         ("plain session", Envelope::read(&source(ALICE, BOB), "text/plain", CONTENT.into()).unwrap()),
@@ -97,7 +105,14 @@ fn each_way_in_and_each_way_out() {
 #[test]
 fn what_needs_no_change_is_as_it_came() {
     let sources = sources();
-    let (simple, cpm, linphone, plain) = (&sources[0].1, &sources[1].1, &sources[2].1, &sources[3].1);
+    let find = |name| &sources.iter().find(|(came, _)| *came == name).unwrap().1;
+    let (simple, cpm) = (find("simple session"), find("cpm session"));
+    let (standalone, linphone, plain) = (find("cpm message"), find("linphone message"), find("plain message"));
+    assert_eq!(
+        (standalone.conversation_id.as_deref(), standalone.contribution_id.as_deref()),
+        (Some("11cf-77"), Some("c0ffee"))
+    );
+    assert_eq!(standalone.for_session(Addresses::Real).bytes, CPM);
     assert_eq!(simple.for_session(Addresses::Anonymous).bytes, SIMPLE);
     assert_eq!(cpm.for_session(Addresses::Real).bytes, CPM);
     assert_eq!(cpm.for_message().bytes, CPM);

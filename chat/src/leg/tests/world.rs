@@ -149,7 +149,7 @@ impl World {
     fn cut(&mut self, cut: Cut) {
         match cut {
             Cut::End => {
-                let calls: Vec<Call> = self.open.keys().copied().collect();
+                let calls: Vec<Call> = self.open.keys().chain(self.invited.keys()).copied().collect();
                 for call in calls {
                     self.happen(Event::Ended(call));
                 }
@@ -194,6 +194,7 @@ impl World {
             Event::Delivered(id) => self.leg.handle_delivered(id, now),
             Event::Ended(call) => {
                 self.open.remove(&call);
+                self.invited.remove(&call);
                 self.leg.handle_ended(call, now);
             }
             Event::Incoming => {
