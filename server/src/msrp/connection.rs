@@ -161,6 +161,13 @@ impl Connection {
         let _ = self.flow.set(flow);
     }
 
+    /// It comes from the host of `dialled`, which we opened, and is no less safe: where that one sends on connections of
+    /// its own, this may be one of them.
+    pub(super) fn is_beside(&self, dialled: &Connection) -> bool {
+        let host = |connection: &Connection| connection.flow().map(|flow| flow.remote.ip().to_canonical());
+        dialled.outbound && (self.secure || !dialled.secure) && host(self).is_some() && host(self) == host(dialled)
+    }
+
     /// Notes a session that it owns or uses.
     pub(super) fn add(&self, session: &Arc<Session>) {
         self.sessions.lock().push(Arc::clone(session));

@@ -285,6 +285,11 @@ impl Relay {
     fn response(&self, from: &Arc<Connection>, head: &Head, code: u16, body: &[u8], flag: Flag, touched: &mut Touched) {
         // Not in the match, which would hold the lock.
         let waiting = from.way_out.lock().open.answered(head.transaction_id());
+        let waiting = waiting.or_else(|| {
+            let asked = self.dialled_beside(from, head)?;
+            let mut out = asked.way_out.lock();
+            out.open.answered(head.transaction_id())
+        });
         match waiting {
             Some(Waiting::Chunk { source, shifts, head, range }) => {
                 if let Some(code) = Outcome::Response(code).failure(head.failure_report()) {
@@ -304,6 +309,12 @@ impl Relay {
             }
             None => {}
         }
+    }
+
+    /// The hop that we dialled and that answers by a connection of its own (§6.4.3: to the best connection there is).
+    fn dialled_beside(&self, from: &Arc<Connection>, head: &Head) -> Option<Arc<Connection>> {
+        let session = self.sessions.find(&head.to_path().next()?)?;
+        session.peer().filter(|peer| from.is_beside(peer))
     }
 
     /// Who a request is for (RFC 4976 §6.4). A URI of ours behind a URI of ours is passed at once.
@@ -342,7 +353,7 @@ impl Relay {
             let side = if relay::split(after).0 == &*session.client { Side::Peer } else { side };
             sessions.push((Arc::clone(&session), side));
             if side == Side::Peer {
-                return Ok(Way::On(self.home(from, session, sessions)));
+                return self.home(from, session, sessions).map(Way::On);
             }
             if sessions.len() >= PASSES {
                 return Err(Refused::Loop);
@@ -362,15 +373,17 @@ impl Relay {
         from: &Arc<Connection>,
         session: Arc<Session>,
         sessions: SmallVec<[(Arc<Session>, Side); 2]>,
-    ) -> Route {
+    ) -> Result<Route, Refused> {
         let to = Arc::clone(&session.owner);
-        if !Arc::ptr_eq(from, &to) || sessions.len() > 1 {
-            session.bind(from);
-        }
+        let key = if !Arc::ptr_eq(from, &to) || sessions.len() > 1 {
+            session.bind(from, &self.numbers).ok_or(Refused::Bound)?
+        } else {
+            session.key(Side::Peer)
+        };
         for (passed, _) in sessions.iter().take(sessions.len() - 1) {
-            passed.bind(&to);
+            passed.bind(&to, &self.numbers);
         }
-        Route { to, key: session.key(Side::Peer), shifts: sessions.len(), sessions }
+        Ok(Route { to, key, shifts: sessions.len(), sessions })
     }
 
     /// Out into the world: by the connection that the far side has, or one that is opened to `hop`.
@@ -386,7 +399,7 @@ impl Relay {
             Some(peer) => peer,
             None => {
                 let to = self.dial(hop)?;
-                session.bind(&to);
+                session.bind(&to, &self.numbers);
                 to
             }
         };

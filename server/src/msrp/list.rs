@@ -23,7 +23,8 @@ impl Relay {
     fn row(&self, session: &Arc<Session>) -> MsrpSession {
         let now = self.now();
         let peer = session.peer();
-        let queued = |to: &Connection, side| to.way_out.lock().outgoing.queued(session.key(side)) as u64;
+        let queued = |to: &Connection, key| to.way_out.lock().outgoing.queued(key) as u64;
+        let from_outside: u64 = session.keys_from_outside().into_iter().map(|key| queued(&session.owner, key)).sum();
         let seconds = |since: u64| now.saturating_sub(since) / 1000;
         let flow = |connection: &Connection| connection.flow().map(ToString::to_string);
         MsrpSession {
@@ -33,8 +34,7 @@ impl Relay {
             peer: peer.as_ref().and_then(|peer| flow(peer)),
             sent_bytes: session.sent.load(Ordering::Relaxed),
             received_bytes: session.received.load(Ordering::Relaxed),
-            queued_bytes: queued(&session.owner, Side::Peer)
-                + peer.as_ref().map_or(0, |peer| queued(peer, Side::Owner)),
+            queued_bytes: from_outside + peer.as_ref().map_or(0, |peer| queued(peer, session.key(Side::Owner))),
             age_s: seconds(session.created),
             idle_s: seconds(session.used.load(Ordering::Relaxed)),
             expires_s: session.expires.load(Ordering::Relaxed).saturating_sub(now) / 1000,

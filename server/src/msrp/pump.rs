@@ -193,8 +193,9 @@ impl Relay {
             if Arc::ptr_eq(&session.owner, connection) {
                 self.end_session(&session);
             } else {
-                session.owner.way_out.lock().streams.remove(&session.key(Side::Peer));
-                session.unbind(connection);
+                if let Some(key) = session.unbind(connection) {
+                    session.owner.way_out.lock().streams.remove(&key);
+                }
                 connection.remove(&session);
             }
         }
@@ -203,16 +204,17 @@ impl Relay {
 
     /// Ends a session; frames for it are refused from now on.
     pub(super) fn end_session(&self, session: &Arc<super::session::Session>) {
-        let peer = session.peer();
+        let (peer, from_outside) = (session.peer(), session.keys_from_outside());
         if !self.sessions.end(session) {
             return;
         }
         // What waits of it still goes out; nobody hears what becomes of it.
         let mut after = After::default();
-        let sides = [(peer, Side::Owner), (Some(Arc::clone(&session.owner)), Side::Peer)];
-        for (to, side) in sides.into_iter().filter_map(|(to, side)| to.map(|to| (to, side))) {
+        let to_outside = peer.iter().map(|peer| (peer, session.key(Side::Owner)));
+        let to_owner = from_outside.into_iter().map(|key| (&session.owner, key));
+        for (to, key) in to_outside.chain(to_owner) {
             let mut out = to.way_out.lock();
-            let Some(source) = out.streams.remove(&session.key(side)) else { continue };
+            let Some(source) = out.streams.remove(&key) else { continue };
             out.withheld -= source.withheld.len();
             after.answers.extend(source.withheld.into_iter().map(|frame| (Arc::clone(&source.connection), frame)));
             if source.holds {

@@ -9,10 +9,13 @@ use chappe_msrp::StreamKey;
 use chappe_msrp::relay::{Bound, Named, Side};
 use chappe_msrp::{OwnedUri, Uri};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::connection::Connection;
 
 const SHARDS: usize = 64;
+/// Connections that a dialled hop may use for its part, besides the one that we opened.
+const WAYS: usize = 8;
 
 /// One URI of ours (RFC 4976 §6.3).
 pub(super) struct Session {
@@ -24,8 +27,7 @@ pub(super) struct Session {
     /// The client's own URI, from its AUTH.
     pub client: Box<str>,
     pub owner: Arc<Connection>,
-    /// Who uses the URI from outside: the first who did, as long as it is connected.
-    peer: Mutex<Option<Arc<Connection>>>,
+    outside: Mutex<Outside>,
     /// Milliseconds of the relay's clock.
     pub created: u64,
     pub expires: AtomicU64,
@@ -36,6 +38,27 @@ pub(super) struct Session {
     pub received: AtomicU64,
     /// Body bytes that it may still transfer now, where there is a rate.
     pub allowance: AtomicI64,
+}
+
+/// Who uses the URI from outside.
+#[derive(Default)]
+struct Outside {
+    /// The first who did, as long as it is connected.
+    peer: Option<Arc<Connection>>,
+    /// What the host of a peer that we dialled has opened for its own requests. Chunks of several connections may be
+    /// under way at once, so each has a stream of its own.
+    ways: Vec<(Arc<Connection>, StreamKey)>,
+}
+
+impl Outside {
+    /// The stream of what `connection` sends, if that is one of those.
+    fn way(&self, connection: &Arc<Connection>) -> Option<StreamKey> {
+        self.ways.iter().find(|(way, _)| Arc::ptr_eq(way, connection)).map(|(_, key)| *key)
+    }
+
+    fn may_join(&self, peer: &Connection, connection: &Connection) -> bool {
+        self.ways.len() < WAYS && connection.is_beside(peer)
+    }
 }
 
 /// What a session is made of.
@@ -58,7 +81,7 @@ impl Session {
             user: new.user,
             client: new.client,
             owner: new.owner,
-            peer: Mutex::new(None),
+            outside: Mutex::default(),
             created: new.now,
             expires: AtomicU64::new(new.expires),
             used: AtomicU64::new(new.now),
@@ -71,17 +94,20 @@ impl Session {
 
     /// The stream of one direction on the connection that it goes out on.
     pub(super) fn key(&self, from: Side) -> StreamKey {
-        StreamKey(self.number << 1 | u64::from(from == Side::Peer))
+        stream(self.number, from)
     }
 
     /// How a frame that came on `connection` stands to the session. `behind`: it has passed another session of ours
     /// and so comes from outside, whoever's connection it is.
     pub(super) fn named(&self, connection: &Arc<Connection>, behind: bool, now: u64) -> Named<'_> {
-        let bound = match &*self.peer.lock() {
+        let outside = self.outside.lock();
+        let bound = match &outside.peer {
+            _ if outside.way(connection).is_some() => Bound::Here,
             None => Bound::Nowhere,
-            Some(peer) if Arc::ptr_eq(peer, connection) => Bound::Here,
+            Some(peer) if Arc::ptr_eq(peer, connection) || outside.may_join(peer, connection) => Bound::Here,
             Some(_) => Bound::Elsewhere,
         };
+        drop(outside);
         Named {
             uri: self.uri.uri(),
             from_owner: !behind && Arc::ptr_eq(&self.owner, connection),
@@ -91,25 +117,50 @@ impl Session {
     }
 
     pub(super) fn peer(&self) -> Option<Arc<Connection>> {
-        self.peer.lock().clone()
+        self.outside.lock().peer.clone()
     }
 
-    /// Binds the session to the first connection that uses it from outside.
-    pub(super) fn bind(self: &Arc<Session>, connection: &Arc<Connection>) {
-        let mut peer = self.peer.lock();
-        if peer.is_none() {
-            *peer = Some(Arc::clone(connection));
-            drop(peer);
-            connection.add(self);
+    /// Binds the session to the first connection that uses it from outside, and to those that the host of that one has
+    /// opened if we had dialled it. `numbers` names new streams. Gives the stream of what it sends; `None` if it is
+    /// somebody else's.
+    pub(super) fn bind(self: &Arc<Session>, connection: &Arc<Connection>, numbers: &AtomicU64) -> Option<StreamKey> {
+        let mut outside = self.outside.lock();
+        if let Some(key) = outside.way(connection) {
+            return Some(key);
         }
+        let key = match &outside.peer {
+            Some(peer) if Arc::ptr_eq(peer, connection) => return Some(self.key(Side::Peer)),
+            Some(peer) if outside.may_join(peer, connection) => {
+                let key = stream(numbers.fetch_add(1, Ordering::Relaxed), Side::Peer);
+                outside.ways.push((Arc::clone(connection), key));
+                key
+            }
+            Some(_) => return None,
+            None => {
+                outside.peer = Some(Arc::clone(connection));
+                self.key(Side::Peer)
+            }
+        };
+        drop(outside);
+        connection.add(self);
+        Some(key)
     }
 
-    /// Lets another connection use it, `connection` being gone.
-    pub(super) fn unbind(&self, connection: &Arc<Connection>) {
-        let mut peer = self.peer.lock();
-        if peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, connection)) {
-            *peer = None;
+    /// Lets another connection use it, `connection` being gone. Gives the stream of what came on it.
+    pub(super) fn unbind(&self, connection: &Arc<Connection>) -> Option<StreamKey> {
+        let mut outside = self.outside.lock();
+        if outside.peer.as_ref().is_some_and(|peer| Arc::ptr_eq(peer, connection)) {
+            outside.peer = None;
+            return Some(self.key(Side::Peer));
         }
+        let at = outside.ways.iter().position(|(way, _)| Arc::ptr_eq(way, connection))?;
+        Some(outside.ways.swap_remove(at).1)
+    }
+
+    /// The streams of all that comes from outside.
+    pub(super) fn keys_from_outside(&self) -> SmallVec<[StreamKey; 2]> {
+        let outside = self.outside.lock();
+        std::iter::once(self.key(Side::Peer)).chain(outside.ways.iter().map(|(_, key)| *key)).collect()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -122,6 +173,10 @@ impl Session {
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
         !limited || self.allowance.fetch_sub(bytes as i64, Ordering::Relaxed) > bytes as i64
     }
+}
+
+fn stream(number: u64, from: Side) -> StreamKey {
+    StreamKey(number << 1 | u64::from(from == Side::Peer))
 }
 
 type Table = HashMap<Box<str>, Arc<Session>, RandomState>;
@@ -176,9 +231,8 @@ impl Sessions {
         }
         drop(users);
         session.owner.remove(session);
-        if let Some(peer) = session.peer.lock().take() {
-            peer.remove(session);
-        }
+        let Outside { peer, ways } = std::mem::take(&mut *session.outside.lock());
+        peer.iter().chain(ways.iter().map(|(way, _)| way)).for_each(|connection| connection.remove(session));
         true
     }
 

@@ -1,6 +1,7 @@
 //! The relay over loopback; time is moved by hand.
 
 mod bed;
+mod hops;
 
 use std::io::Write;
 use std::sync::atomic::Ordering;

@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
         "6.4" "to-peer" Must "A client without a relay sends to the URI of the relay's client" => to_peer;
         "6.4.2" "from-peer" Must "The relay's client sends to a peer without a relay, over the peer's connection" => from_peer;
         "6.4.2" "connects" Should "The relay connects to a peer that has no connection to it" => connects;
+        "6.3" "hop-connects" Should "A hop that was dialled may send on a connection of its own" => hop_connects;
         "6.4" "stranger" Must "A stranger cannot use the URI of a client to reach others" => stranger;
         "6.4" "other-client" Must "Another client cannot use a client's URI to reach others" => other_client;
         "6.4" "open-relay" Must "A request to a place that is not the relay's is not forwarded" => open_relay;
@@ -127,8 +128,10 @@ async fn from_peer(ctx: Ctx) -> Verdict {
     peer.reply(&chunk, "200 OK").await
 }
 
-async fn connects(ctx: Ctx) -> Verdict {
-    let mut a = Client::home(&ctx, 0).await?;
+/// A client's SEND to a peer that the relay has to dial: the client, and the connection that was made, with the SEND
+/// answered.
+async fn dialled(ctx: &Ctx) -> Verdict<(Client, Conn)> {
+    let mut a = Client::home(ctx, 0).await?;
     if !a.conn.local.ip().is_loopback() {
         return skip("the target may not reach this machine");
     }
@@ -148,7 +151,22 @@ async fn connects(ctx: Ctx) -> Verdict {
         return fail("a connection was made, and nothing was sent");
     };
     check!(chunk.path_to() == [uri.as_str()], "To-Path arrived as {:?}", chunk.path_to());
-    conn.send(&response(&chunk, "200 OK")).await
+    conn.send(&response(&chunk, "200 OK")).await?;
+    Ok((a, conn))
+}
+
+async fn connects(ctx: Ctx) -> Verdict {
+    dialled(&ctx).await.map(|_| ())
+}
+
+async fn hop_connects(ctx: Ctx) -> Verdict {
+    let (mut a, _conn) = dialled(&ctx).await?;
+    let mut way = Client::peer(&ctx, &a.session).await?;
+    let req = way.send_to(&a.session).body("by a connection of my own");
+    let answer = way.exchange(&req).await?;
+    check!(answer.status == Some(200), "expected 200, got {}", answer.start);
+    let chunk = a.chunk(id_of(&req)).await?;
+    a.reply(&chunk, "200 OK").await
 }
 
 async fn stranger(ctx: Ctx) -> Verdict {

@@ -348,7 +348,11 @@ pub(super) struct Foreign {
 
 impl Foreign {
     pub(super) fn new() -> Foreign {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Foreign::at("127.0.0.1:0")
+    }
+
+    pub(super) fn at(address: &str) -> Foreign {
+        let listener = TcpListener::bind(address).unwrap();
         let uri = format!("msrp://{}/f0re1gn;tcp", listener.local_addr().unwrap());
         Foreign { listener, uri }
     }
