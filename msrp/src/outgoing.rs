@@ -67,6 +67,8 @@ pub enum Note {
         /// What the frame had, with the end that it came to.
         range: ByteRange,
         flag: Flag,
+        /// Its response has come already ([`Outgoing::answered`]).
+        answered: bool,
     },
     /// The stream has less than the low mark again: its source may go on.
     Resumed(StreamKey),
@@ -123,6 +125,7 @@ struct Open {
     scan: Scan,
     from: u64,
     body: usize,
+    answered: bool,
 }
 
 /// Decides for one connection what is sent next, and holds what is not.
@@ -259,6 +262,44 @@ impl Outgoing {
         self.wake(key);
         self.settle(key);
         unsent
+    }
+
+    /// Takes away all that waits of one message of a stream, which the peer does not want (RFC 4975 §10.5). Its frame on
+    /// the wire is aborted; where there is none, nothing more goes out of it.
+    pub fn stop(&mut self, key: StreamKey, message_id: &str) -> Vec<Unsent> {
+        let mut open = self.open.as_ref().is_some_and(|open| open.key == key);
+        let Some(stream) = self.streams.get_mut(&key.0) else { return Vec::new() };
+        let (mut unsent, mut dropped) = (Vec::new(), 0);
+        stream.chunks.retain_mut(|chunk| {
+            // The open frame is of the first chunk.
+            let open = std::mem::take(&mut open);
+            if chunk.head.message_id() != message_id {
+                return true;
+            }
+            unsent.push(chunk.unsent(key));
+            if open {
+                chunk.end = Some(Flag::Abort);
+                dropped += chunk.clear();
+            } else {
+                dropped += chunk.size();
+            }
+            open
+        });
+        self.release(key, dropped);
+        self.wake(key);
+        self.settle(key);
+        unsent
+    }
+
+    /// A response has come for the frame on the wire, which has no end yet. Gives its stream, its headers and what has
+    /// gone out of it.
+    pub fn answered(&mut self, id: &str) -> Option<(StreamKey, ChunkHead, ByteRange)> {
+        let open = self.open.as_mut().filter(|open| open.id.as_str() == id && !open.answered)?;
+        let chunk = self.streams.get(&open.key.0)?.chunks.front()?;
+        open.answered = true;
+        let end = (open.body > 0).then(|| open.from.saturating_add(open.body as u64).saturating_sub(1));
+        let range = ByteRange { start: open.from, end, total: chunk.head.range().and_then(|range| range.total) };
+        Some((open.key, chunk.head.clone(), range))
     }
 
     /// The connection is gone: gives up everything, the frames of [`Outgoing::control`] too.
@@ -443,7 +484,7 @@ impl Outgoing {
             chunk.head.write(&mut out.text, id, range);
             let len = out.text.len();
             stream.credit -= len as i64;
-            self.open = Some(Open { key, id, scan: Scan::new(id), from: chunk.next, body: 0 });
+            self.open = Some(Open { key, id, scan: Scan::new(id), from: chunk.next, body: 0, answered: false });
             out.push_text();
             self.release(key, head_size);
             return len;
@@ -465,7 +506,7 @@ impl Outgoing {
             stream.chunks.pop_front();
         }
         let sent = range.unwrap_or(ByteRange { start: 1, end: Some(0), total: Some(0) });
-        out.notes.push(Note::ChunkSent { key, id, head, range: sent, flag });
+        out.notes.push(Note::ChunkSent { key, id, head, range: sent, flag, answered: false });
         if self.config.whole_frames {
             out.push_frame();
         } else {
@@ -542,7 +583,8 @@ impl Outgoing {
                 let end = Some(open.from.saturating_add(open.body as u64).saturating_sub(1));
                 let total = chunk.head.range().and_then(|range| range.total);
                 let range = ByteRange { start: open.from, end, total };
-                out.notes.push(Note::ChunkSent { key, id: open.id, head: chunk.head.clone(), range, flag });
+                let (id, answered) = (open.id, open.answered);
+                out.notes.push(Note::ChunkSent { key, id, head: chunk.head.clone(), range, flag, answered });
                 if chunk.end.is_some() && chunk.len == 0 {
                     stream.chunks.pop_front();
                 }

@@ -80,6 +80,7 @@ enum Step {
     Body { stream: u64, len: usize, trap: Option<usize> },
     End { stream: u64, flag: Flag },
     Drop { stream: u64 },
+    Stop { stream: u64 },
     Control,
     Poll { budget: usize },
 }
@@ -91,6 +92,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0_u64..4, len, prop::option::of(0_usize..40)).prop_map(|(stream, len, trap)| Step::Body { stream, len, trap }),
         3 => (0_u64..4, flag).prop_map(|(stream, flag)| Step::End { stream, flag }),
         1 => (0_u64..4).prop_map(|stream| Step::Drop { stream }),
+        1 => (0_u64..4).prop_map(|stream| Step::Stop { stream }),
         2 => Just(Step::Control),
         4 => (1_usize..6000).prop_map(|budget| Step::Poll { budget }),
     ]
@@ -112,6 +114,8 @@ fn config() -> impl Strategy<Value = OutgoingConfig> {
 struct Fed {
     data: Vec<u8>,
     end: Option<Flag>,
+    /// The peer wanted no more of it.
+    stopped: bool,
 }
 
 /// The feeding side of a stream: which message, and how much of it was fed.
@@ -208,6 +212,14 @@ impl World {
                     self.fed.get_mut(&Self::name(stream, source.messages)).unwrap().end = Some(Flag::Abort);
                 }
             }
+            Step::Stop { stream } => {
+                let Some(source) = self.sources.get_mut(&stream).filter(|source| !source.fresh) else { return };
+                (source.open, source.fresh) = (false, true);
+                let name = Self::name(stream, source.messages);
+                let told = self.outgoing.stop(StreamKey(stream), &name);
+                assert!(told.iter().all(|unsent| unsent.head.message_id() == name));
+                self.fed.get_mut(&name).unwrap().stopped = true;
+            }
             Step::Control => {
                 self.outgoing.control(response(self.controls));
                 self.controls += 1;
@@ -292,7 +304,9 @@ impl World {
         assert!(self.notes.is_empty());
         for (name, fed) in self.fed {
             let (data, end) = got.remove(&name).unwrap_or_default();
-            if fed.end == Some(Flag::Abort) {
+            if fed.stopped {
+                assert!(fed.data.starts_with(&data) && end.is_none_or(|end| end == Flag::Abort), "{name}");
+            } else if fed.end == Some(Flag::Abort) {
                 assert!(fed.data.starts_with(&data), "{name}");
                 assert!(end == fed.end || data.is_empty());
             } else {
@@ -458,6 +472,43 @@ fn what_is_removed_is_told_and_aborted_if_the_peer_knows_of_it() {
     outgoing.begin(StreamKey(3), chunk("third", 1, None));
     outgoing.control(response(1));
     assert_eq!(outgoing.drain().len(), 1);
+    assert!(outgoing.is_idle() && outgoing.held() == 0);
+}
+
+#[test]
+fn a_message_that_is_stopped_ends_where_it_is() {
+    let (mut outgoing, mut ids) = (Outgoing::new(OutgoingConfig::default()), TransactionIds::new(KEY));
+    let (mut peer, key) = (Peer::new(), StreamKey(1));
+    for (id, start) in [("first", 1), ("other", 1), ("first", 9001)] {
+        outgoing.begin(key, chunk(id, start, Some(20_000)));
+        outgoing.body(key, Bytes::from(vec![b'x'; 9000]));
+        outgoing.end(key, Flag::More);
+    }
+    outgoing.begin(key, chunk("first", 18_001, Some(20_000)));
+    take(&mut outgoing, &mut ids, &mut peer, 3000);
+    // An answer to the frame that has no end yet.
+    assert!(outgoing.answered("nothing-of-ours").is_none());
+    let id = peer.frames[0].id.clone();
+    let (answered, head, range) = outgoing.answered(&id).expect("it is on the wire");
+    let sent = peer.frames[0].body.len() as u64;
+    assert_eq!((answered, head.message_id(), range.start, range.end), (key, "first", 1, Some(sent)));
+    assert!(outgoing.answered(&id).is_none(), "once");
+    let unsent = outgoing.stop(key, "first");
+    let ranges: Vec<_> = unsent.iter().map(|unsent| (unsent.range.start, unsent.range.end)).collect();
+    assert_eq!(ranges, [(sent + 1, Some(9000)), (9001, Some(18_000)), (18_001, None)]);
+    // What the source still has of it goes nowhere.
+    assert!(!outgoing.body(key, Bytes::from_static(b"more")));
+    outgoing.end(key, Flag::End);
+    let notes = take(&mut outgoing, &mut ids, &mut peer, usize::MAX);
+    let frames: Vec<_> = peer.frames.iter().map(|frame| (frame.message_id.as_deref(), frame.flag)).collect();
+    assert_eq!(frames, [(Some("first"), Some(Flag::Abort)), (Some("other"), Some(Flag::More))]);
+    assert_eq!((peer.frames[1].body.len(), outgoing.held(), outgoing.is_idle()), (9000, 0, true));
+    let answered: Vec<_> = notes.iter().map(|note| matches!(note, Note::ChunkSent { answered: true, .. })).collect();
+    assert_eq!(answered, [true, false]);
+    // Between two frames there is nothing to abort.
+    outgoing.begin(key, chunk("first", 20_001, None));
+    assert_eq!(outgoing.stop(key, "first").len(), 1);
+    assert_eq!(take(&mut outgoing, &mut ids, &mut peer, usize::MAX).len(), 0);
     assert!(outgoing.is_idle() && outgoing.held() == 0);
 }
 

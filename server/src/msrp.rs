@@ -18,6 +18,7 @@ mod frames;
 mod list;
 mod local;
 mod pump;
+mod refusal;
 mod relay;
 mod session;
 mod tick;

@@ -14,6 +14,7 @@ use chappe_sip::Flow;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::refusal::Refusals;
 use super::session::Session;
 
 /// Transactions of one connection that wait for a response, at most; the oldest is given up for one more.
@@ -99,14 +100,35 @@ pub(super) struct Source {
     pub holds: bool,
     /// 200s that wait until the stream is below its mark.
     pub withheld: Vec<Bytes>,
+    /// Messages that the next hop does not want.
+    pub refusals: Refusals,
 }
 
 /// What waits for a response.
 pub(super) enum Waiting {
-    /// A chunk: its origin hears of a failure, by the connection that it came on.
-    Chunk { source: Arc<Connection>, shifts: usize, head: ChunkHead, range: ByteRange },
+    /// A chunk: its origin hears of a failure, by the connection that it came on. `more`: it was not the last of its
+    /// message.
+    Chunk { source: Arc<Connection>, shifts: usize, key: StreamKey, head: ChunkHead, range: ByteRange, more: bool },
     /// Another request, by whom and under which transaction id. `with_credentials`: an AUTH that answers a challenge.
     Request { source: Arc<Connection>, shifts: usize, reply: Reply, with_credentials: bool },
+}
+
+impl Outbound {
+    /// The code by which the next hop has refused the message of this chunk.
+    pub(super) fn refused(&self, passing: &Passing) -> Option<u16> {
+        self.streams.get(&passing.key)?.refusals.code(&passing.head)
+    }
+
+    /// What waits for the response with this id; also where that comes before the end of the chunk.
+    pub(super) fn answered(&mut self, id: &str) -> Option<Waiting> {
+        if let Some(waiting) = self.open.answered(id) {
+            return Some(waiting);
+        }
+        let (key, head, range) = self.outgoing.answered(id)?;
+        let source = self.streams.get(&key)?;
+        let (source, shifts) = (Arc::clone(&source.connection), source.shifts);
+        Some(Waiting::Chunk { source, shifts, key, head, range, more: true })
+    }
 }
 
 /// How a connection begins.

@@ -10,11 +10,14 @@ use chappe_msrp::{ChunkHead, Event, Flag, Head, Method, Outcome, Scan, Start, St
 use smallvec::SmallVec;
 
 use super::connection::{Connection, Current, Inbound, Passing, Source, Touched, Waiting, touch};
+use super::refusal::{COMMENT, Refusals};
 use super::relay::Relay;
 use super::session::Session;
 
 /// Sessions of ours that one frame may pass on its way.
 const PASSES: usize = 4;
+
+const GONE: &str = "Next Hop Is Gone";
 
 /// Where a request goes.
 pub(super) struct Route {
@@ -93,7 +96,7 @@ impl Relay {
             let mut out = to.way_out.lock();
             if out.gone {
                 drop(out);
-                self.respond(from, &head, 408, "Next Hop Is Gone", touched);
+                self.respond(from, &head, 408, GONE, touched);
                 return Current::Unwanted;
             }
             let source = out.streams.entry(key).or_insert_with(|| Source {
@@ -101,7 +104,13 @@ impl Relay {
                 shifts,
                 holds: false,
                 withheld: Vec::new(),
+                refusals: Refusals::default(),
             });
+            if let Some(code) = source.refusals.code_of_new(&head) {
+                drop(out);
+                self.respond(from, &head, code, COMMENT, touched);
+                return Current::Unwanted;
+            }
             // A stream of a connection that is gone has neither holds nor withheld 200s.
             if !Arc::ptr_eq(&source.connection, from) {
                 source.connection = Arc::clone(from);
@@ -123,7 +132,7 @@ impl Relay {
                 let mut out = passing.to.way_out.lock();
                 if out.gone {
                     drop(out);
-                    self.respond(from, &passing.head, 408, "Next Hop Is Gone", touched);
+                    self.respond(from, &passing.head, 408, GONE, touched);
                     *current = Current::Unwanted;
                     return;
                 }
@@ -131,6 +140,12 @@ impl Relay {
                     drop(out);
                     self.respond(from, &passing.head, 481, "No Such Session", touched);
                     self.abandon(std::mem::replace(current, Current::Unwanted), touched);
+                    return;
+                }
+                if let Some(code) = out.refused(passing) {
+                    drop(out);
+                    self.respond(from, &passing.head, code, COMMENT, touched);
+                    *current = Current::Unwanted;
                     return;
                 }
                 let full = out.outgoing.body(passing.key, Bytes::copy_from_slice(slice));
@@ -169,14 +184,16 @@ impl Relay {
     ) {
         match ended {
             Current::Chunk(passing) => {
-                let Passing { head, to, key, .. } = *passing;
-                let mut ok = relay::acknowledges(&head).then(|| response(&head, 200, "OK"));
-                let mut out = to.way_out.lock();
-                if out.gone {
+                let mut out = passing.to.way_out.lock();
+                let refused =
+                    if out.gone { Some((408, GONE)) } else { out.refused(&passing).map(|code| (code, COMMENT)) };
+                if let Some((code, comment)) = refused {
                     drop(out);
-                    self.respond(from, &head, 408, "Next Hop Is Gone", touched);
+                    self.respond(from, &passing.head, code, comment, touched);
                     return;
                 }
+                let Passing { ref head, ref to, key, .. } = *passing;
+                let mut ok = relay::acknowledges(head).then(|| response(head, 200, "OK"));
                 out.outgoing.end(key, flag);
                 if out.outgoing.queued(key) > self.settings.outgoing.low
                     && let Some(source) = out.streams.get_mut(&key)
@@ -186,7 +203,7 @@ impl Relay {
                     out.withheld += 1;
                 }
                 drop(out);
-                touch(touched, &to);
+                touch(touched, to);
                 if let Some(ok) = ok {
                     self.control(from, ok, touched);
                 }
@@ -257,7 +274,7 @@ impl Relay {
         let frame = if out.gone { None } else { relay::forward(head, route.shifts, id.as_str(), body, flag) };
         let Some(frame) = frame else {
             drop(out);
-            self.respond(from, head, 408, "Next Hop Is Gone", touched);
+            self.respond(from, head, 408, GONE, touched);
             return;
         };
         out.outgoing.control(frame.into());
@@ -283,20 +300,16 @@ impl Relay {
 
     /// A response: of the next hop of a SEND, or one that is passed on (RFC 4976 §6.4.3).
     fn response(&self, from: &Arc<Connection>, head: &Head, code: u16, body: &[u8], flag: Flag, touched: &mut Touched) {
-        // Not in the match, which would hold the lock.
-        let waiting = from.way_out.lock().open.answered(head.transaction_id());
-        let waiting = waiting.or_else(|| {
-            let asked = self.dialled_beside(from, head)?;
-            let mut out = asked.way_out.lock();
-            out.open.answered(head.transaction_id())
-        });
-        match waiting {
-            Some(Waiting::Chunk { source, shifts, head, range }) => {
+        match self.answered(from, head) {
+            Some((to, Waiting::Chunk { source, shifts, key, head, range, more })) => {
                 if let Some(code) = Outcome::Response(code).failure(head.failure_report()) {
                     self.report(&source, shifts, &head, range, code, touched);
+                    if more {
+                        self.stop_message(&to, key, &head, code, touched);
+                    }
                 }
             }
-            Some(Waiting::Request { source, shifts, reply, with_credentials }) => {
+            Some((_, Waiting::Request { source, shifts, reply, with_credentials })) => {
                 let Some(frame) = relay::forward(head, shifts, &reply.transaction_id, body, flag) else { return };
                 self.counters.responses.one();
                 self.control(&source, frame, touched);
@@ -311,10 +324,18 @@ impl Relay {
         }
     }
 
-    /// The hop that we dialled and that answers by a connection of its own (§6.4.3: to the best connection there is).
-    fn dialled_beside(&self, from: &Arc<Connection>, head: &Head) -> Option<Arc<Connection>> {
+    /// What waits for a response, and where that was asked: on this connection, or on the one that we dialled, if the hop
+    /// answers by a connection of its own.
+    fn answered(&self, from: &Arc<Connection>, head: &Head) -> Option<(Arc<Connection>, Waiting)> {
+        let id = head.transaction_id();
+        let waiting = from.way_out.lock().answered(id);
+        if let Some(waiting) = waiting {
+            return Some((Arc::clone(from), waiting));
+        }
         let session = self.sessions.find(&head.to_path().next()?)?;
-        session.peer().filter(|peer| from.is_beside(peer))
+        let dialled = session.peer().filter(|peer| from.is_beside(peer))?;
+        let waiting = dialled.way_out.lock().answered(id)?;
+        Some((dialled, waiting))
     }
 
     /// Who a request is for (RFC 4976 §6.4). A URI of ours behind a URI of ours is passed at once.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use chappe_msrp::relay::Side;
-use chappe_msrp::{FailureReport, Note, Outcome, Output};
+use chappe_msrp::{FailureReport, Flag, Note, Outcome, Output};
 use chappe_net::Outbox;
 use smallvec::SmallVec;
 
@@ -77,14 +77,14 @@ impl Relay {
 
     fn note(&self, out: &mut Outbound, note: Note, after: &mut After) {
         match note {
-            Note::ChunkSent { key, id, head, range, .. } => {
+            Note::ChunkSent { key, id, head, range, flag, answered } => {
                 self.counters.chunks_sent.one();
-                if head.failure_report() == FailureReport::No {
+                if answered || head.failure_report() == FailureReport::No {
                     return;
                 }
                 let Some(source) = out.streams.get(&key) else { return };
-                let waiting =
-                    Waiting::Chunk { source: Arc::clone(&source.connection), shifts: source.shifts, head, range };
+                let (source, shifts) = (Arc::clone(&source.connection), source.shifts);
+                let waiting = Waiting::Chunk { source, shifts, key, head, range, more: flag == Flag::More };
                 after.given_up.extend(out.open.begin(id, waiting, self.instant()).map(|(_, waiting)| waiting));
             }
             Note::Resumed(key) => {
@@ -134,7 +134,7 @@ impl Relay {
     pub(super) fn unanswered(&self, waiting: Waiting, touched: &mut Touched) {
         self.counters.timeouts.one();
         match waiting {
-            Waiting::Chunk { source, shifts, head, range } => {
+            Waiting::Chunk { source, shifts, head, range, .. } => {
                 if let Some(code) = Outcome::Timeout.failure(head.failure_report()) {
                     self.report(&source, shifts, &head, range, code, touched);
                 }
@@ -181,7 +181,7 @@ impl Relay {
         }
         for waiting in open {
             match waiting {
-                Waiting::Chunk { source, shifts, head, range } => {
+                Waiting::Chunk { source, shifts, head, range, .. } => {
                     if let Some(code) = Outcome::Unanswered.failure(head.failure_report()) {
                         self.report(&source, shifts, &head, range, code, &mut touched);
                     }

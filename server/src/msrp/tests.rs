@@ -2,6 +2,7 @@
 
 mod bed;
 mod hops;
+mod refused;
 
 use std::io::Write;
 use std::sync::atomic::Ordering;

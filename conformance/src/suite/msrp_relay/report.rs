@@ -13,6 +13,7 @@ pub(super) fn cases() -> Vec<Case> {
         "6.4.3" "error-partial" Must "So it does with Failure-Report: partial" => error_partial;
         "6.4.3" "error-no" Must "With Failure-Report: no an error response is told to nobody" => error_no;
         "6.4.3" "error-codes" Must "The REPORT has the very code of the response" => error_codes;
+        "6.4.3" "stopped" Should "What comes of a message after its 413 is refused, and goes no further" => stopped;
         "6.4.1" "report-paths" Must "The relay's REPORT goes back along the From-Path, from the relay" => report_paths;
         "6.4.1" "report-to-peer" Must "A peer without a relay gets the relay's REPORT" => report_to_peer;
         "6.4.1" "report-range" Must "The relay's REPORT has the range of the chunk that failed" => report_range;
@@ -90,6 +91,23 @@ async fn error_codes(ctx: Ctx) -> Verdict {
         is_report(told, code)?;
     }
     Ok(())
+}
+
+async fn stopped(ctx: Ctx) -> Verdict {
+    let mut p = Pair::new(&ctx).await?;
+    let first = p.send().line("Byte-Range: 1-*/*").body(vec![b'x'; 5000]).flag('+');
+    let chunk = p.chunk(&first).await?;
+    p.b.reply(&chunk, "413 Stop").await?;
+    is_report(p.a.failure(&first, ANSWER).await, "413")?;
+    let mut next = p.a.send_to(&p.b.session).line("Byte-Range: 5001-*/*").body("the rest");
+    next.lines[0] = format!("Message-ID: {}", crate::msrp::id_of(&first));
+    p.a.send(&next).await?;
+    let told = p.a.failure(&next, ANSWER).await;
+    check!(told.is_some(), "the next chunk was neither refused nor reported");
+    let came = p.b.conn.take(SILENCE, |frame| frame.is("SEND") && frame.id() == Some(crate::msrp::id_of(&first))).await;
+    check!(came.is_none(), "a chunk of the message came after its 413");
+    let other = p.text();
+    p.deliver(&other).await.map(|_| ())
 }
 
 async fn report_paths(ctx: Ctx) -> Verdict {

@@ -197,6 +197,28 @@ impl Client {
         got
     }
 
+    /// Answers a request before it has ended.
+    pub(super) fn reply_early(&mut self, code: u16) {
+        let mut buffer = vec![0; 4096];
+        let mut answer = Vec::new();
+        while answer.is_empty() {
+            let count = self.stream.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "closed");
+            let mut input = &buffer[..count];
+            while let Some(event) = self.parser.next(&mut input).expect("well-formed") {
+                match event {
+                    Event::Head(head) => {
+                        assert!(chappe_msrp::write::response(&mut answer, &head, code, ""));
+                        self.reading = Some((head, Vec::new()));
+                    }
+                    Event::Body(bytes) => self.reading.as_mut().unwrap().1.extend_from_slice(bytes),
+                    Event::End(_) => panic!("it has ended"),
+                }
+            }
+        }
+        self.write(answer);
+    }
+
     pub(super) fn auth_request(&mut self, to: &str, headers: &str) {
         let id = self.id();
         self.write(format!("MSRP {id} AUTH\r\nTo-Path: {to}\r\nFrom-Path: {}\r\n{headers}-------{id}$\r\n", self.uri));
