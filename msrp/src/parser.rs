@@ -42,10 +42,19 @@ enum State {
     Ending(Flag),
     /// Passing over the rest of a refused frame.
     Skip,
+    /// Passing over the rest of a head that is too long.
+    SkipHead(LongHead),
     /// The body is too long, and this is to be reported.
     Overflow,
     /// Not in step with the stream any more.
     Dead(Cause),
+}
+
+/// How much longer such a head may be, and how much of two CRLFs, which end it, was the last to come.
+#[derive(Debug, Clone, Copy)]
+struct LongHead {
+    left: usize,
+    crlf: usize,
 }
 
 /// What to tell the caller; without a borrow, so that the parser can go on if there is nothing.
@@ -111,6 +120,7 @@ impl Parser {
                     Step::End(flag)
                 }
                 State::Skip => self.skip(input),
+                State::SkipHead(head) => self.skip_head(input, head)?,
                 State::Overflow => return Err(self.overflow()),
                 State::Dead(cause) => return Err(ParseError::fatal(cause)),
             };
@@ -150,7 +160,7 @@ impl Parser {
             at += line.len();
             let Some(kind) = kind else {
                 *input = &data[at..];
-                return Err(self.too_long(crlf));
+                return Err(self.too_long(&data[..at], at - line.len(), if crlf { 2 } else { 0 }));
             };
             if !matches!(kind, Kind::Inside) {
                 *input = &data[at..];
@@ -185,9 +195,10 @@ impl Parser {
                 return Ok(Step::Again);
             }
             let Some(kind) = self.line(line, self.line)? else {
-                let crlf = line.ends_with(b"\r\n");
+                let crlf = if line.ends_with(b"\r\n") { 2 } else { 0 };
+                let error = self.too_long(&kept, self.line, crlf);
                 self.reuse(kept);
-                return Err(self.too_long(crlf));
+                return Err(error);
             };
             if !matches!(kind, Kind::Inside) {
                 let step = self.finish(&kept[..self.line], kind);
@@ -238,30 +249,28 @@ impl Parser {
             }
         } else if !line.is_empty() && line.len() >= self.room(self.line) {
             // The CRLF at the end of this line may be the one before the end-line.
-            self.end.reset(usize::from(line.ends_with(b"\r")));
+            let crlf = usize::from(line.ends_with(b"\r"));
             let kept = std::mem::take(&mut self.kept);
+            let error = self.too_long(&kept, self.line, crlf);
             self.reuse(kept);
-            return Err(self.refuse_long());
+            return Err(error);
         }
         Ok(Step::Wait)
     }
 
-    /// After a line beyond a limit that has come whole.
-    fn too_long(&mut self, crlf: bool) -> ParseError {
-        self.end.reset(if crlf { 2 } else { 0 });
-        self.refuse_long()
-    }
-
-    fn refuse_long(&mut self) -> ParseError {
-        self.draft = Draft::default();
+    /// The line that begins at `line` is beyond a limit; `bytes` is all that has come of the head, `crlf` of its bytes the
+    /// beginning of what may stand before the end-line.
+    fn too_long(&mut self, bytes: &[u8], line: usize, crlf: usize) -> ParseError {
+        self.end.reset(crlf);
         self.line = 0;
-        self.state = State::Skip;
-        // Without the rest of the head nobody knows whether and where an answer is wanted.
-        ParseError {
-            cause: Cause::TooLarge { what: "head or one of its lines", max: self.limits.header },
-            fatal: false,
-            reply: None,
-        }
+        let most = 2 * self.limits.head;
+        self.state = State::SkipHead(LongHead { left: most.saturating_sub(bytes.len()), crlf });
+        let cause = Cause::TooLarge { what: "head or one of its lines", max: self.limits.header };
+        let mut draft = std::mem::take(&mut self.draft);
+        draft.fail(cause);
+        // A Failure-Report that was to come is not known of, so the answer is by what has come.
+        let reply = draft.finish(&bytes[..line], false, self.leniency).err().and_then(|(_, reply)| reply);
+        ParseError { cause, fatal: false, reply }
     }
 
     /// The head is complete, its lines are `bytes`.
@@ -383,6 +392,44 @@ impl Parser {
             self.state = State::Head;
         }
         Step::Again
+    }
+
+    /// The end-line may come, or the empty line and a body; and if neither does within bounds, the peer is not to be
+    /// listened to any more.
+    fn skip_head(&mut self, input: &mut &[u8], head: LongHead) -> Result<Step, ParseError> {
+        if head.left == 0 {
+            return Err(self.die(Cause::TooLarge { what: "head", max: self.limits.head }));
+        }
+        if input.is_empty() {
+            return Ok(Step::Wait);
+        }
+        let most = input.len().min(head.left);
+        let mut crlf = head.crlf;
+        let blank = input[..most].iter().position(|byte| {
+            crlf = match byte {
+                b'\r' if crlf == 2 => 3,
+                b'\r' => 1,
+                b'\n' if crlf % 2 == 1 => crlf + 1,
+                _ => 0,
+            };
+            crlf == 4
+        });
+        let region = blank.map_or(most, |at| at + 1);
+        let mut part = &input[..region];
+        self.state = State::Skip;
+        while matches!(self.state, State::Skip) && !part.is_empty() {
+            self.skip(&mut part);
+        }
+        *input = &input[region - part.len()..];
+        if matches!(self.state, State::Skip) {
+            if blank.is_some() {
+                // What follows is a body, of any length; an end-line there needs no CRLF of its own.
+                self.end.reset(2);
+            } else {
+                self.state = State::SkipHead(LongHead { left: head.left - region, crlf });
+            }
+        }
+        Ok(Step::Again)
     }
 
     fn overflow(&mut self) -> ParseError {

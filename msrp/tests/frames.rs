@@ -227,11 +227,11 @@ fn refused_but_the_stream_goes_on() {
             Cause::StartLine("a method or status code"),
             true,
         ),
-        (send(&format!("X: {}\r\n", "y".repeat(9000)), "-------d93kswow$\r\n"), long(), false),
-        (send(&format!("X: {}\r\n", "y".repeat(8188)), "-------d93kswow$\r\n"), long(), false),
-        (send(&format!("X: {}\n", "y".repeat(9000)), "-------d93kswow$\r\n\r\n-------d93kswow$\r\n"), long(), false),
+        (send(&format!("X: {}\r\n", "y".repeat(9000)), "-------d93kswow$\r\n"), long(), true),
+        (send(&format!("X: {}\r\n", "y".repeat(8188)), "-------d93kswow$\r\n"), long(), true),
+        (send(&format!("X: {}\n", "y".repeat(9000)), "-------d93kswow$\r\n\r\n-------d93kswow$\r\n"), long(), true),
         (send(&"X: y\r\n".repeat(62), "-------d93kswow$\r\n"), headers(), true),
-        (send(&"X: y\r\n".repeat(20_000), "-------d93kswow$\r\n"), long(), false),
+        (send(&"X: y\r\n".repeat(20_000), "-------d93kswow$\r\n"), long(), true),
     ] {
         let next = "MSRP next1 200\r\nTo-Path: msrp://a:1/x;tcp\r\nFrom-Path: msrp://b:1/x;tcp\r\n-------next1$\r\n";
         let (got, idle) = whole(format!("{frame}{next}").as_bytes(), Leniency::default());
@@ -275,6 +275,40 @@ fn at_the_end_of_the_head() {
         for size in [1, stream.len()] {
             let (got, _) = feed(stream.as_bytes().chunks(size), limits, Leniency::default());
             assert_eq!(got.len(), more.len());
+        }
+    }
+}
+
+/// A head that is too long is passed over, with its body, as long as it has an end within bounds.
+#[test]
+fn a_head_without_end() {
+    let limits = Limits { header: 60, head: 500, ..Limits::default() };
+    let next = format!("MSRP abcd 200\r\n{PATHS}-------abcd$\r\n");
+    let (long, filler) = (format!("X: {}", "y".repeat(70)), "X: y\r\n".repeat(80));
+    let endless = "y".repeat(2000);
+    for (name, start, rest, answered, goes_on) in [
+        ("a long line", "MSRP abcd SEND", format!("{long}\r\n-------abcd$\r\n{next}"), true, true),
+        ("and a body", "MSRP abcd SEND", format!("{long}\r\n\r\n{endless}\r\n-------abcd$\r\n{next}"), true, true),
+        ("a body that is empty", "MSRP abcd SEND", format!("{long}\r\n\r\n-------abcd$\r\n{next}"), true, true),
+        ("a response", "MSRP abcd 200", format!("{long}\r\n-------abcd$\r\n{next}"), false, true),
+        ("no report", "MSRP abcd SEND", format!("Failure-Report: no\r\n{long}\r\n-------abcd$\r\n{next}"), false, true),
+        ("many lines", "MSRP abcd SEND", format!("{filler}-------abcd$\r\n{next}"), true, true),
+        ("a line without end", "MSRP abcd SEND", format!("X: {endless}\r\n-------abcd$\r\n{next}"), true, false),
+        ("lines without end", "MSRP abcd SEND", format!("{}-------abcd$\r\n{next}", filler.repeat(3)), true, false),
+    ] {
+        let stream = format!("{start}\r\n{PATHS}{rest}");
+        let cause = Cause::TooLarge { what: "head or one of its lines", max: 60 };
+        for size in [1, 7, 1000, stream.len()] {
+            let (got, _) = feed(stream.as_bytes().chunks(size), limits, Leniency::default());
+            let (found, fatal, reply) = got[0].error.clone().expect(name);
+            assert_eq!((found, fatal, reply.is_some()), (cause, false, answered), "{name} by {size}");
+            assert_eq!(got.len(), 2, "{name} by {size}");
+            if goes_on {
+                assert_eq!(got[1].end, Some(Flag::End), "{name} by {size}");
+            } else {
+                let lost = Cause::TooLarge { what: "head", max: 500 };
+                assert_eq!(got[1].error, Some((lost, true, None)), "{name} by {size}");
+            }
         }
     }
 }
