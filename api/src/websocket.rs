@@ -69,7 +69,7 @@ const UPGRADE_REQUIRED: &str = "this is a WebSocket: sub-protocol sip (RFC 7118)
 
 /// `/ws`
 pub(crate) async fn enter(State(entry): State<Arc<Entry>>, mut request: Request) -> Response {
-    let (protocol, accept, agreed) = match check(&entry, &request) {
+    let Agreed { protocol, accept, spelt, origin } = match check(&entry, &request) {
         Ok(agreed) => agreed,
         Err(refusal) => return refusal.into_response(),
     };
@@ -98,9 +98,24 @@ pub(crate) async fn enter(State(entry): State<Arc<Entry>>, mut request: Request)
         (header::UPGRADE, HeaderValue::from_static("websocket")),
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
         (header::SEC_WEBSOCKET_ACCEPT, accept),
-        (header::SEC_WEBSOCKET_PROTOCOL, agreed),
+        (header::SEC_WEBSOCKET_PROTOCOL, spelt),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    let mut response = (StatusCode::SWITCHING_PROTOCOLS, headers).into_response();
+    if let Some(origin) = origin {
+        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    response
+}
+
+/// What the 101 says.
+struct Agreed {
+    protocol: Protocol,
+    /// Value of Sec-WebSocket-Accept.
+    accept: HeaderValue,
+    /// The sub-protocol as the client spelt it.
+    spelt: HeaderValue,
+    /// Value of Access-Control-Allow-Origin, which MSRP wants for a request of a web page (RFC 7977 §7).
+    origin: Option<HeaderValue>,
 }
 
 /// Why there is no WebSocket.
@@ -120,8 +135,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The agreed sub-protocol, the value of Sec-WebSocket-Accept, and the sub-protocol as the client spelt it.
-fn check(entry: &Entry, request: &Request) -> Result<(Protocol, HeaderValue, HeaderValue), Refusal> {
+fn check(entry: &Entry, request: &Request) -> Result<Agreed, Refusal> {
     let headers = request.headers();
     if request.method() != Method::GET {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET"));
@@ -148,8 +162,11 @@ fn check(entry: &Entry, request: &Request) -> Result<(Protocol, HeaderValue, Hea
     let (protocol, spelt) = listed(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .find_map(|name| Protocol::parse(name).filter(|p| entry.sockets.serves(*p)).map(|p| (p, name)))
         .ok_or(Refusal(StatusCode::BAD_REQUEST, "the sub-protocol has to be sip (Sec-WebSocket-Protocol, RFC 7118)"))?;
-    let agreed = HeaderValue::from_str(spelt).map_err(|_| Refusal(StatusCode::BAD_REQUEST, "bad sub-protocol"))?;
-    Ok((protocol, accept_value(key.as_bytes()), agreed))
+    let spelt = HeaderValue::from_str(spelt).map_err(|_| Refusal(StatusCode::BAD_REQUEST, "bad sub-protocol"))?;
+    let any = || HeaderValue::from_static("*");
+    let origin = headers.get(header::ORIGIN).filter(|_| protocol == Protocol::Msrp);
+    let origin = origin.map(|origin| if entry.origins.is_empty() { any() } else { origin.clone() });
+    Ok(Agreed { protocol, accept: accept_value(key.as_bytes()), spelt, origin })
 }
 
 /// Tokens of a header that may be repeated and holds a comma-separated list.
@@ -175,6 +192,11 @@ mod tests {
 
     use super::*;
 
+    const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    const UPGRADE: (&str, &str) = ("upgrade", "websocket");
+    const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
+    const VERSION: (&str, &str) = ("sec-websocket-version", "13");
+
     struct SipOnly;
 
     impl WebSockets for SipOnly {
@@ -185,6 +207,39 @@ mod tests {
         fn adopt(&self, _upgrade: Upgrade, _io: HttpIo, _read: Bytes) {}
     }
 
+    struct All;
+
+    impl WebSockets for All {
+        fn serves(&self, _protocol: Protocol) -> bool {
+            true
+        }
+
+        fn adopt(&self, _upgrade: Upgrade, _io: HttpIo, _read: Bytes) {}
+    }
+
+    #[test]
+    fn a_page_that_speaks_msrp_is_told_that_it_may() {
+        const PAGE: &str = "https://A.example";
+        for (name, allowed, protocol, origin, expected) in [
+            ("any page", &[][..], "msrp", Some(PAGE), Some("*")),
+            ("one of a list", &["https://a.example", "https://b.example"], "msrp", Some(PAGE), Some(PAGE)),
+            ("no page", &["https://a.example"], "msrp", None, None),
+            ("sip", &[], "sip", Some(PAGE), None),
+        ] {
+            let origins = allowed.iter().map(|origin| (*origin).to_owned()).collect();
+            let mut request = Request::builder().uri("/ws").header("sec-websocket-protocol", protocol);
+            for (name, value) in [KEY, UPGRADE, CONNECTION, VERSION] {
+                request = request.header(name, value);
+            }
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let Ok(agreed) = check(&Entry { sockets: Arc::new(All), origins }, &request) else { panic!("{name}") };
+            assert_eq!(agreed.origin, expected.map(HeaderValue::from_static), "{name}");
+        }
+    }
+
     #[test]
     fn accept_value_of_the_rfc() {
         assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -192,10 +247,6 @@ mod tests {
 
     #[test]
     fn handshakes() {
-        const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        const UPGRADE: (&str, &str) = ("upgrade", "websocket");
-        const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
-        const VERSION: (&str, &str) = ("sec-websocket-version", "13");
         const SIP: (&str, &str) = ("sec-websocket-protocol", "sip");
         for (name, headers, outcome) in [
             ("plain", &[KEY, UPGRADE, CONNECTION, VERSION, SIP][..], Ok("sip")),
@@ -216,7 +267,7 @@ mod tests {
                 request = request.header(*name, *value);
             }
             let result = check(&entry, &request.body(Body::empty()).unwrap());
-            let result = result.map(|(_, _, agreed)| agreed).map_err(|refusal| refusal.0.as_u16());
+            let result = result.map(|agreed| agreed.spelt).map_err(|refusal| refusal.0.as_u16());
             assert_eq!(result, outcome.map(HeaderValue::from_static), "{name}");
         }
     }
