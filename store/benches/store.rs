@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chappe_sip::registrar::{Binding, Parts};
 use chappe_store::{
-    Account, Event, Fate, NewMessage, Outcome, Receipt, ReceiptState, Revision, Secrets, Stores, Wanted, Wants, Write,
+    Account, ConversationId, Cursor, Event, Fate, NewEntry, NewMessage, Outcome, Reached, Receipt, ReceiptState,
+    Revision, Secrets, Seen, Step, Stores, Wanted, Wants, Way, Write,
 };
 use futures_util::future::join_all;
 use tokio::runtime::Runtime;
@@ -141,6 +142,7 @@ fn table(rt: &Runtime, title: &str, open: impl AsyncFn() -> Stores) {
     for callers in [16, 128, 1024] {
         append_and_drain(&mut out, rt, &stores, callers);
     }
+    chat(&mut out, rt, &stores);
     measure(&mut out, rt, "new bindings, 128 callers", 50_000, async {
         let tasks = (0..128).map(|caller| {
             let locations = stores.locations.clone();
@@ -213,6 +215,86 @@ fn table(rt: &Runtime, title: &str, open: impl AsyncFn() -> Stores) {
     });
     rt.block_on(stores.close()).expect("closed");
     println!("{out}");
+}
+
+/// The history beside the queue, receipt states and known devices.
+fn chat(out: &mut String, rt: &Runtime, stores: &Stores) {
+    let entry = |n: usize| {
+        let (user, other) = (format!("user{}@bench.test", n % USERS), format!("user{}@bench.test", (n * 7) % USERS));
+        NewEntry {
+            conversation: ConversationId::of(&user, &other),
+            members: vec![user.clone().into(), other.into()],
+            author: user.into(),
+            message_id: Some(format!("Wf3k9dE2-{n:016x}").into()),
+            at_ms: 1_800_000_000_000,
+            content: Bytes::from(vec![b'c'; 500]),
+            once: None,
+        }
+    };
+    let count = 60_000;
+    for (name, with_history) in [("queue alone", false), ("queue and history", true), ("queue and history again", true)]
+    {
+        measure(out, rt, &format!("append to {name}, 128 callers"), count, async {
+            let tasks = (0..128).map(|caller| {
+                let queue = stores.queue.clone();
+                tokio::spawn(async move {
+                    for n in (caller..count).step_by(128) {
+                        let entries = if with_history { vec![entry(n)] } else { Vec::new() };
+                        let write = Write { append: vec![message(n, 700)], entries, ..Write::default() };
+                        queue.write(write).await.expect("stored");
+                    }
+                })
+            });
+            join_all(tasks).await;
+        });
+    }
+    rt.block_on(drain(stores, 64));
+    measure(out, rt, "page of 50 entries", 5_000, async {
+        for n in 0..5_000 {
+            let (user, other) =
+                (format!("user{}@bench.test", n % USERS), format!("user{}@bench.test", (n * 7) % USERS));
+            let name = ConversationId::of(&user, &other);
+            let page = stores.conversations.page(&user, name, Cursor::Newest, 50).await.expect("read");
+            assert!(!page.entries.is_empty());
+        }
+    });
+    measure(out, rt, "list of a user's conversations", 5_000, async {
+        for n in 0..5_000 {
+            let list = stores.conversations.list(&format!("user{n}@bench.test"), None, 20).await.expect("read");
+            assert!(!list.is_empty());
+        }
+    });
+    for (name, step) in [("delivered", Step::Delivered), ("displayed", Step::Displayed)] {
+        measure(out, rt, &format!("receipt states, {name}, 128 callers"), count, async {
+            let tasks = (0..128).map(|caller| {
+                let states = stores.receipt_states.clone();
+                tokio::spawn(async move {
+                    for n in (caller..count).step_by(128) {
+                        let Receipt { message_id, sender, recipient, .. } = receipt(n);
+                        let way = Way { message_id, sender, recipient };
+                        states.apply(vec![Reached { way, step, at_ms: 1_800_000_000_000 }]).await.expect("taken");
+                    }
+                })
+            });
+            join_all(tasks).await;
+        });
+    }
+    for at in [1_800_000_000, 1_800_086_400] {
+        measure(out, rt, "devices seen, 512 in a call", 50_000, async {
+            for start in (0..50_000).step_by(512) {
+                let one = |n: usize| Seen {
+                    aor: format!("user{}@bench.test", n * 7919 % 50_000).into(),
+                    device: format!("urn:uuid:00000000-0000-1000-8000-{n:012x}").into(),
+                    at,
+                    params: ";+g.oma.sip-im;+g.3gpp.iari-ref=\"urn%3Aurn-7%3A3gpp-application.ims.iari.rcs.ftthumb\""
+                        .into(),
+                    user_agent: "Phone/7.1 (bench)".into(),
+                };
+                let batch = (start..(start + 512).min(50_000)).map(one).collect();
+                stores.devices.seen(batch).await.expect("noted");
+            }
+        });
+    }
 }
 
 /// The whole life of messages, with the receipt in the write of the deletion.

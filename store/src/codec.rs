@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use chappe_sip::registrar::{Binding, Parts};
 
-use crate::{Account, Counts, Event, Fate, NewMessage, QueuedMessage, Secrets, StoreError, Wants};
+use crate::{
+    Account, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets, StoreError,
+    Wants,
+};
 
 const VERSION: u8 = 1;
 
@@ -325,6 +328,56 @@ pub(crate) fn take_counts(bytes: &[u8]) -> Result<Counts, StoreError> {
     let mut take = Take::new(bytes, "counts")?;
     let (accepted, delivered, expired, refused) = (take.num()?, take.num()?, take.num()?, take.num()?);
     Ok(Counts { accepted, stored: 0, delivered, expired, refused })
+}
+
+/// The content is the rest, so that it is read without a copy; the conversation is a column.
+pub(crate) fn put_entry(entry: &NewEntry) -> Vec<u8> {
+    let mut out = Vec::with_capacity(entry.content.len() + entry.author.len() + 64);
+    out.push(VERSION);
+    out.num(entry.at_ms);
+    out.text(&entry.author);
+    out.maybe(entry.message_id.as_deref());
+    // Room for fields to come: what is behind it is the content.
+    out.num(0);
+    out.extend_from_slice(&entry.content);
+    out
+}
+
+pub(crate) fn take_entry(id: u64, conversation: ConversationId, bytes: Bytes) -> Result<Entry, StoreError> {
+    let mut take = Take::new(&bytes, "entry of a conversation")?;
+    let (at_ms, author, message_id) = (take.num()?, take.text()?, take.maybe()?);
+    take.blob()?;
+    let content = bytes.slice_ref(take.rest);
+    Ok(Entry { id, conversation, author, message_id, at_ms, content })
+}
+
+/// Members in the order of their names.
+pub(crate) fn put_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    names.for_each(|name| out.text(name));
+    out
+}
+
+pub(crate) fn take_names(bytes: &[u8]) -> Result<Vec<Box<str>>, StoreError> {
+    let mut take = Take::new(bytes, "members of a conversation")?;
+    let mut names = Vec::new();
+    while !take.rest.is_empty() {
+        names.push(take.text()?);
+    }
+    Ok(names)
+}
+
+/// What a device said of itself: Contact parameters, User-Agent.
+pub(crate) fn put_device(params: &str, user_agent: &str) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.text(params);
+    out.text(user_agent);
+    out
+}
+
+pub(crate) fn take_device(bytes: &[u8]) -> Result<(Box<str>, Box<str>), StoreError> {
+    let mut take = Take::new(bytes, "device")?;
+    Ok((take.text()?, take.text()?))
 }
 
 /// Numbers of eight bytes each: keys of receipts, ids of messages.

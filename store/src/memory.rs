@@ -1,6 +1,6 @@
 //! Everything in memory and gone with the process: for tests, and the model that the other back ends are held against.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use chappe_sip::registrar::Binding;
@@ -8,10 +8,13 @@ use parking_lot::Mutex;
 
 use crate::account::{Account, AccountError, AccountStore, Imported, Secrets};
 use crate::backlog::Backlog;
+use crate::conversation::{self, Conversation, ConversationId, Conversations, Cursor, Entry, Page};
+use crate::device::{self, Device, Devices, Seen};
 use crate::fate::{Counts, Fate, FateLog};
 use crate::ids::Ids;
 use crate::location::{Located, LocationStore, Revision};
 use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
+use crate::reached::{News, Reached, ReceiptStates, ReceiptStatus, Way};
 use crate::receipt::{Receipt, Receipts};
 use crate::{StoreError, codec};
 
@@ -32,6 +35,16 @@ struct State {
     fates: Vec<Fate>,
     counts: Counts,
     receipts: HashMap<Receipt, u64>,
+    devices: BTreeMap<Box<str>, Vec<Device>>,
+    conversations: HashMap<ConversationId, History>,
+    ways: HashMap<Way, ReceiptStatus>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    entries: BTreeMap<u64, Entry>,
+    /// With the id up to which each has erased it.
+    members: BTreeMap<Box<str>, u64>,
 }
 
 impl Memory {
@@ -47,6 +60,9 @@ impl Memory {
                 fates: Vec::new(),
                 counts: Counts::default(),
                 receipts: HashMap::new(),
+                devices: BTreeMap::new(),
+                conversations: HashMap::new(),
+                ways: HashMap::new(),
             }),
         }
     }
@@ -233,6 +249,25 @@ impl MessageQueue for Memory {
             }
         }
         state.fates.extend(write.fates);
+        for entry in write.entries {
+            if let Some(receipt) = entry.once
+                && !state.first(receipt, entry.at_ms / 1000)
+            {
+                written.entries.push(None);
+                continue;
+            }
+            let id = state.ids.next();
+            let history = state.conversations.entry(entry.conversation).or_default();
+            for member in entry.members {
+                history.members.entry(member).or_default();
+            }
+            let (conversation, author, message_id) = (entry.conversation, entry.author, entry.message_id);
+            let stored = Entry { id, conversation, author, message_id, at_ms: entry.at_ms, content: entry.content };
+            history.entries.insert(id, stored);
+            written.entries.push(Some(id));
+        }
+        let take = |report: Reached| state.ways.entry(report.way).or_default().take(report.step, report.at_ms);
+        written.news = write.reached.into_iter().map(take).collect();
         Ok(written)
     }
 
@@ -291,6 +326,153 @@ impl Receipts for Memory {
     async fn forget(&self, before: u64) -> Result<(), StoreError> {
         self.state.lock().receipts.retain(|_, seen| *seen >= before);
         Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Devices for Memory {
+    async fn seen(&self, batch: Vec<Seen>) -> Result<(), StoreError> {
+        let mut state = self.state.lock();
+        for Seen { aor, device, at, params, user_agent } in batch {
+            let devices = state.devices.entry(aor).or_default();
+            match devices.iter_mut().find(|known| known.device == device) {
+                Some(known) if known.last_seen <= at => {
+                    *known = Device { device, first_seen: known.first_seen.min(at), last_seen: at, params, user_agent };
+                }
+                Some(known) => known.first_seen = known.first_seen.min(at),
+                None => devices.push(Device { device, first_seen: at, last_seen: at, params, user_agent }),
+            }
+            devices.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then(a.device.cmp(&b.device)));
+            devices.truncate(device::KEPT);
+        }
+        Ok(())
+    }
+
+    async fn of(&self, aor: &str) -> Result<Vec<Device>, StoreError> {
+        Ok(self.state.lock().devices.get(aor).cloned().unwrap_or_default())
+    }
+
+    async fn remove(&self, aor: &str, device: Option<&str>) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let Some(devices) = state.devices.get_mut(aor) else { return Ok(0) };
+        let before = devices.len();
+        devices.retain(|known| device.is_some_and(|device| *known.device != *device));
+        let gone = before - devices.len();
+        if devices.is_empty() {
+            state.devices.remove(aor);
+        }
+        Ok(gone as u64)
+    }
+
+    async fn forget(&self, before: u64) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        self.state.lock().devices.retain(|_, devices| {
+            let had = devices.len();
+            devices.retain(|known| known.last_seen >= before);
+            gone += (had - devices.len()) as u64;
+            !devices.is_empty()
+        });
+        Ok(gone)
+    }
+}
+
+impl History {
+    /// Hides what is there from a user, and drops what nobody sees.
+    fn erase(&mut self, user: &str, upto: u64) -> bool {
+        let Some(cleared) = self.members.get_mut(user) else { return false };
+        *cleared = upto;
+        let unseen = self.members.values().min().copied().unwrap_or(0);
+        self.entries.retain(|id, _| *id > unseen);
+        true
+    }
+}
+
+#[async_trait::async_trait]
+impl Conversations for Memory {
+    async fn page(
+        &self,
+        user: &str,
+        conversation: ConversationId,
+        from: Cursor,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let state = self.state.lock();
+        let limit = limit.min(conversation::MOST);
+        let Some(history) = state.conversations.get(&conversation) else { return Ok(Page::default()) };
+        let Some(cleared) = history.members.get(user) else { return Ok(Page::default()) };
+        let (above, below) = from.bounds(*cleared);
+        let there = history.entries.values().filter(|entry| entry.id > above && entry.id < below);
+        let (entries, count) = (there.clone().cloned(), there.count());
+        let entries: Vec<Entry> = match from.is_forward() {
+            true => entries.take(limit).collect(),
+            false => entries.rev().take(limit).collect(),
+        };
+        Ok(Page { more: count > entries.len(), entries })
+    }
+
+    async fn list(&self, user: &str, before: Option<u64>, limit: usize) -> Result<Vec<Conversation>, StoreError> {
+        let state = self.state.lock();
+        let one = |(id, history): (&ConversationId, &History)| {
+            let cleared = history.members.get(user)?;
+            let (_, last) = history.entries.last_key_value()?;
+            let members = history.members.keys().cloned().collect();
+            (last.id > *cleared).then(|| Conversation { id: *id, members, last: last.clone() })
+        };
+        let mut all: Vec<_> = state.conversations.iter().filter_map(one).collect();
+        all.retain(|conversation| before.is_none_or(|before| conversation.last.id < before));
+        all.sort_by_key(|conversation| std::cmp::Reverse(conversation.last.id));
+        all.truncate(limit.min(conversation::MOST));
+        Ok(all)
+    }
+
+    async fn erase(&self, user: &str, conversation: ConversationId) -> Result<bool, StoreError> {
+        let state = &mut *self.state.lock();
+        let upto = state.ids.next();
+        Ok(state.conversations.get_mut(&conversation).is_some_and(|history| history.erase(user, upto)))
+    }
+
+    async fn erase_user(&self, user: &str) -> Result<u64, StoreError> {
+        let state = &mut *self.state.lock();
+        let upto = state.ids.next();
+        Ok(state.conversations.values_mut().filter_map(|history| history.erase(user, upto).then_some(())).count()
+            as u64)
+    }
+
+    async fn sweep(&self, before_ms: u64, limit: usize) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let below = Ids::floor(before_ms);
+        let oldest: BTreeSet<u64> = state
+            .conversations
+            .values()
+            .flat_map(|history| history.entries.keys().copied())
+            .filter(|id| *id < below)
+            .collect();
+        let gone: BTreeSet<u64> = oldest.into_iter().take(limit.min(conversation::MOST)).collect();
+        state.conversations.retain(|_, history| {
+            let had = history.entries.len();
+            history.entries.retain(|id, _| !gone.contains(id));
+            had == history.entries.len() || !history.entries.is_empty()
+        });
+        Ok(gone.len() as u64)
+    }
+}
+
+#[async_trait::async_trait]
+impl ReceiptStates for Memory {
+    async fn apply(&self, reports: Vec<Reached>) -> Result<Vec<News>, StoreError> {
+        Ok(self.write(Write { reached: reports, ..Write::default() }).await?.news)
+    }
+
+    async fn status(&self, ways: &[Way]) -> Result<Vec<ReceiptStatus>, StoreError> {
+        let state = self.state.lock();
+        Ok(ways.iter().map(|way| state.ways.get(way).copied().unwrap_or_default()).collect())
+    }
+
+    async fn forget_status(&self, before_ms: u64) -> Result<u64, StoreError> {
+        let mut state = self.state.lock();
+        let before = state.ways.len();
+        state.ways.retain(|_, status| status.newest() >= before_ms);
+        Ok((before - state.ways.len()) as u64)
     }
 }
 

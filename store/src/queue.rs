@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Counts, Event, Fate, Receipt, StoreError};
+use crate::{Counts, Event, Fate, NewEntry, News, Reached, Receipt, StoreError};
 
 /// The receipts that the sender asked for (RFC 5438 §4), as bits, so that a queued message keeps them small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -181,6 +181,10 @@ pub struct Write {
     pub settle: Vec<Settlement>,
     /// More to be said of these or other messages, in the same write.
     pub fates: Vec<Fate>,
+    /// For the history ([`Conversations`](crate::Conversations)).
+    pub entries: Vec<NewEntry>,
+    /// How far messages got ([`ReceiptStates`](crate::ReceiptStates)).
+    pub reached: Vec<Reached>,
 }
 
 /// Answer to a [`Write`].
@@ -190,6 +194,10 @@ pub struct Written {
     pub ids: Vec<Option<u64>>,
     /// For each of `settle`: whether the message was still there. Only then its outcome is counted and recorded.
     pub settled: Vec<bool>,
+    /// For each of `entries`; `None` where its `once` had been seen before, so that nothing was stored.
+    pub entries: Vec<Option<u64>>,
+    /// For each of `reached` what was new.
+    pub news: Vec<News>,
 }
 
 /// Whose messages are asked for.

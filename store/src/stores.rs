@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::memory::Memory;
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
-use crate::{AccountStore, FateLog, LocationStore, MessageQueue, Receipts, StoreError};
+use crate::{
+    AccountStore, Conversations, Devices, FateLog, LocationStore, MessageQueue, ReceiptStates, Receipts, StoreError,
+};
 
 /// The `store.url` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct Stores {
     pub queue: Arc<dyn MessageQueue>,
     pub fates: Arc<dyn FateLog>,
     pub receipts: Arc<dyn Receipts>,
+    pub devices: Arc<dyn Devices>,
+    pub conversations: Arc<dyn Conversations>,
+    pub receipt_states: Arc<dyn ReceiptStates>,
     engine: Engine,
 }
 
@@ -88,14 +93,18 @@ impl Stores {
 
     fn over<S>(store: Arc<S>, engine: Engine) -> Stores
     where
-        S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts + 'static,
+        S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts,
+        S: Devices + Conversations + ReceiptStates + 'static,
     {
         Stores {
             accounts: store.clone(),
             locations: store.clone(),
             queue: store.clone(),
             fates: store.clone(),
-            receipts: store,
+            receipts: store.clone(),
+            devices: store.clone(),
+            conversations: store.clone(),
+            receipt_states: store,
             engine,
         }
     }

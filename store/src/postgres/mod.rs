@@ -4,8 +4,11 @@
 //! repeat is repeated.
 
 mod accounts;
+mod devices;
+mod history;
 mod queue;
-mod schema;
+pub(crate) mod schema;
+mod states;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};

@@ -10,7 +10,7 @@ use sqlx::{Executor, Row};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::{DAY, Postgres, TRIES, again, past, shard};
+use super::{DAY, Postgres, TRIES, again, history, past, shard, states};
 use crate::fate::{Counts, Fate};
 use crate::ids::Ids;
 use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
@@ -108,13 +108,14 @@ async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Res
         let receipt = message.once.as_ref()?;
         Some((receipt.key(), message.accepted_ms / 1000 / DAY))
     });
-    let mut fresh = mark(&mut *tx, once).await?;
+    let mut fresh = mark(&mut *tx, once.chain(history::once(writes))).await?;
     let mut there = remove(tx, writes).await?;
 
     let mut counts = Counts::default();
     let mut deltas: BTreeMap<(i32, &str), (i64, i64)> = BTreeMap::new();
     let mut fates: Vec<Fate> = Vec::new();
     let mut rows = Vec::new();
+    let mut entries = Vec::new();
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {
         let mut written = Written::default();
@@ -142,6 +143,15 @@ async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Res
             }
         }
         fates.extend(write.fates.iter().cloned());
+        for entry in &write.entries {
+            if entry.once.as_ref().is_some_and(|receipt| !fresh.remove(&receipt.key())) {
+                written.entries.push(None);
+                continue;
+            }
+            let id = ids.lock().next();
+            entries.push((id, entry));
+            written.entries.push(Some(id));
+        }
         answers.push(written);
     }
 
@@ -159,6 +169,11 @@ async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Res
         tx.execute(query).await?;
     }
     count_depths(tx, &deltas).await?;
+    history::append(tx, &entries).await?;
+    let mut news = states::apply(tx, writes.iter().flat_map(|write| &write.reached)).await?.into_iter();
+    for (write, written) in writes.iter().zip(&mut answers) {
+        written.news = news.by_ref().take(write.reached.len()).collect();
+    }
     log(tx, ids, &fates).await?;
     if counts != Counts::default() {
         // A row for each shard's worth of writers, so that they seldom wait for each other.

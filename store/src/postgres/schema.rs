@@ -9,7 +9,10 @@ use sqlx::{Executor, Row};
 use crate::StoreError;
 
 /// Step n makes version n + 1 of version n. Steps are never changed once released, only added.
-const STEPS: &[&str] = &["
+///
+/// `seat` says who sees a conversation, `member` which conversations somebody sees; each lies where it is asked for.
+pub(crate) const STEPS: &[&str] = &[
+    "
     create table account (
         shard integer not null, aor text collate \"C\" not null, data bytea not null, primary key (shard, aor));
     create table tel (
@@ -35,7 +38,26 @@ const STEPS: &[&str] = &["
     create table tally (
         shard integer primary key, accepted bigint not null, delivered bigint not null, expired bigint not null,
         refused bigint not null);
-"];
+",
+    "
+    create table device (
+        shard integer not null, aor text collate \"C\" not null, device text collate \"C\" not null,
+        first_seen bigint not null, last_seen bigint not null, data bytea not null, primary key (shard, aor, device));
+    create table entry (
+        shard integer not null, conversation bytea not null, id bigint not null, data bytea not null,
+        primary key (shard, conversation, id));
+    create index entry_id on entry (id);
+    create table seat (
+        shard integer not null, conversation bytea not null, aor text collate \"C\" not null,
+        primary key (shard, conversation, aor));
+    create table member (
+        shard integer not null, aor text collate \"C\" not null, conversation bytea not null, place integer not null,
+        cleared bigint not null, primary key (shard, aor, conversation));
+    create table way (
+        shard integer not null, key bigint not null, delivered bigint not null, displayed bigint not null,
+        failed bigint not null, last bigint not null, primary key (shard, key));
+",
+];
 
 /// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the
 /// work and the others wait for it.

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Executor, Row};
 
 use super::Index;
+use super::history::{self, Fresh};
 use super::recent::Recent;
 use crate::backlog::Backlog;
 use crate::fate::Counts;
@@ -22,13 +23,14 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the index of the queue, the counts and the receipts seen.
+    /// Reads the index of the queue, the counts, the receipts seen and which entries have no place.
     pub(super) async fn read(conn: &mut SqliteConnection) -> Result<(Loaded, Index), StoreError> {
-        let row = conn.fetch_one("select accepted, delivered, expired, refused, swept from tally").await?;
+        let row =
+            conn.fetch_one("select accepted, delivered, expired, refused, swept, placed, erased from tally").await?;
         let count = |at: usize| row.try_get::<i64, _>(at).map(|count| count as u64);
         let mut counts =
             Counts { accepted: count(0)?, stored: 0, delivered: count(1)?, expired: count(2)?, refused: count(3)? };
-        let swept: i64 = row.try_get(4)?;
+        let (swept, placed, erased): (i64, i64, i64) = (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
         // The newest row of the log has the newest counts.
         if let Some(row) = conn.fetch_optional("select tally from log order by id desc limit 1").await? {
             counts = codec::take_counts(row.try_get(0)?)?;
@@ -73,12 +75,25 @@ impl Loaded {
             day.extend(codec::take_keys(row.try_get_unchecked(1)?));
         }
         drop(rows);
-        for table in ["select max(id) from log", "select max(id) from receipt", "select max(revision) from location"] {
+        let mut fresh = Fresh::default();
+        let query = sqlx::query("select conversation, id from entry where id > ? order by id").bind(placed);
+        let mut rows = conn.fetch(query);
+        while let Some(row) = rows.try_next().await? {
+            fresh.push(history::name(row.try_get_unchecked(0)?)?, row.try_get_unchecked::<i64, _>(1)? as u64);
+        }
+        drop(rows);
+        last = last.max(erased as u64);
+        for table in [
+            "select max(id) from log",
+            "select max(id) from receipt",
+            "select max(id) from entry",
+            "select max(revision) from location",
+        ] {
             let row = conn.fetch_one(table).await?;
             last = last.max(row.try_get::<Option<i64>, _>(0)?.unwrap_or(0) as u64);
         }
         let dead = dead.into_iter().collect();
-        Ok((Loaded { last, seen, dead }, Index { backlog, counts, recent: Recent::default() }))
+        Ok((Loaded { last, seen, dead }, Index { backlog, counts, recent: Recent::default(), fresh }))
     }
 }
 

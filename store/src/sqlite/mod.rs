@@ -5,10 +5,14 @@
 
 mod accounts;
 mod bulk;
+mod chat;
+mod devices;
+mod history;
 mod load;
 mod lock;
 mod recent;
-mod schema;
+pub(crate) mod schema;
+mod states;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +32,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::accounts::AccountOp;
+use self::chat::ChatOp;
+use self::history::Fresh;
 use self::load::Loaded;
 use self::lock::Lock;
 use self::recent::Recent;
@@ -74,6 +80,7 @@ struct Index {
     /// `stored` is left 0: the backlog knows it.
     counts: Counts,
     recent: Recent,
+    fresh: Fresh,
 }
 
 impl Sqlite {
@@ -170,6 +177,10 @@ impl Sqlite {
         let (tx, rx) = oneshot::channel();
         self.ops.send(op(tx)).await.map_err(|_| StoreError::Closed)?;
         rx.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn ask_chat<T>(&self, op: impl FnOnce(Answer<T>) -> ChatOp) -> Result<T, StoreError> {
+        self.ask(|tx| Op::Chat(Box::new(op(tx)))).await
     }
 
     /// Messages by id, in the order of ids; those settled meanwhile are left out.
@@ -367,7 +378,9 @@ fn revision(column: i64) -> Revision {
 impl MessageQueue for Sqlite {
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
         let bodies = write.append.iter().map(codec::put_message).collect();
-        self.ask(|tx| Op::Write { write, bodies, tx }).await
+        let entries = write.entries.iter().map(codec::put_entry).collect();
+        let reports = write.reached.iter().map(states::Report::new).collect();
+        self.ask(|tx| Op::Write { write, bodies, entries, reports, tx }).await
     }
 
     async fn pending(&self, wanted: &[Wanted], limit: usize) -> Result<Vec<Vec<QueuedMessage>>, StoreError> {

@@ -8,8 +8,10 @@ use crate::StoreError;
 /// Step n makes version n + 1 of version n. Steps are never changed once released, only added.
 ///
 /// Bodies lie in the order of their arrival with no index beside them; `Backlog` finds them (docs/decisions/0010). A row of
-/// `log` is what one commit did to the queue: fates, ids settled, counts after it (docs/decisions/0011).
-const STEPS: &[&str] = &["
+/// `log` is what one commit did to the queue: fates, ids settled, counts after it (docs/decisions/0011). Entries of the
+/// history lie like bodies; those up to `tally.placed` are found by `place` (docs/decisions/0015).
+pub(crate) const STEPS: &[&str] = &[
+    "
     create table account (aor text primary key, data blob not null) strict, without rowid;
     create table tel (tel text primary key, aor text not null) strict, without rowid;
     create table location (
@@ -25,7 +27,27 @@ const STEPS: &[&str] = &["
         expired integer not null, refused integer not null, swept integer not null
     ) strict;
     insert into tally values (1, 0, 0, 0, 0, 0);
-"];
+",
+    "
+    create table device (
+        aor text not null, device text not null, first_seen integer not null, last_seen integer not null,
+        data blob not null, primary key (aor, device)
+    ) strict, without rowid;
+    create table conversation (id blob primary key, members blob not null) strict, without rowid;
+    create table member (
+        aor text not null, conversation blob not null, cleared integer not null, primary key (aor, conversation)
+    ) strict, without rowid;
+    create table entry (id integer primary key, conversation blob not null, data blob not null) strict;
+    create table place (
+        conversation blob not null, id integer not null, primary key (conversation, id)
+    ) strict, without rowid;
+    create table way (
+        key integer primary key, delivered integer not null, displayed integer not null, failed integer not null
+    ) strict;
+    alter table tally add column placed integer not null default 0;
+    alter table tally add column erased integer not null default 0;
+",
+];
 
 /// Brings the file to the newest version, or refuses one from the future, in one transaction.
 pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {

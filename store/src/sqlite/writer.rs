@@ -12,10 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::bulk::{Bulk, is_lost};
+use super::chat::{self, Around, ChatOp};
+use super::history::{self, Known, Sort};
 use super::load::{Loaded, Seen};
 use super::lock::Lock;
+use super::states::{self, Report};
 use super::{Answer, Location, Shared};
 use super::{accounts, accounts::AccountOp};
+use crate::conversation::ConversationId;
 use crate::fate::{Counts, Fate};
 use crate::ids::Ids;
 use crate::location::Revision;
@@ -40,6 +44,8 @@ const GROUP_BYTES: usize = 16 << 20;
 const SWEEP: usize = 4096;
 /// Messages swept in one commit: less than a millisecond.
 const SWEEP_SLICE: usize = 512;
+/// Entries of the history are given their places once they are so many.
+const SORT: usize = 16_384;
 /// Rows forgotten in one commit, so that others get their turn in between.
 pub(super) const SLICE: u64 = 1000;
 const DAY: u64 = 86_400;
@@ -50,6 +56,9 @@ pub(super) enum Op {
     Write {
         write: Write,
         bodies: Vec<Vec<u8>>,
+        /// Encoded, too, and what the writer needs of the reports.
+        entries: Vec<Vec<u8>>,
+        reports: Vec<Report>,
         tx: Answer<Written>,
     },
     First {
@@ -68,6 +77,7 @@ pub(super) enum Op {
         tx: Answer<()>,
     },
     Account(Box<AccountOp>),
+    Chat(Box<ChatOp>),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -94,12 +104,17 @@ pub(super) enum Op {
 const _: () = assert!(Ids::STEP == 2048);
 
 /// What every write of the queue is made of; its text never changes, whatever the number of rows, so it is prepared once.
+/// Parameters have no numbers: sqlx counts those that a statement leaves out as used.
 macro_rules! queue_script {
     () => {
         "insert into message (id, data)
-             select ?1 + key * 2048, substr(?2, value >> 32, value & 4294967295) from json_each(?3);
-         insert into log (id, hints, fates, settled, tally) select ?4, ?5, ?6, ?7, ?8 where ?4 is not null;
-         insert into receipt (id, day, keys) select ?9, ?10, ?11 where ?9 is not null"
+             select ? + key * 2048, substr(?, value >> 32, value & 4294967295) from json_each(?);
+         insert into log (id, hints, fates, settled, tally)
+             select * from (select ? as id, ? as hints, ? as fates, ? as settled, ? as tally) where id is not null;
+         insert into receipt (id, day, keys) select * from (select ? as id, ? as day, ? as keys) where id is not null;
+         insert into entry (id, conversation, data)
+             select ? + key * 2048, substr(?, key * 16 + 1, 16), substr(?, value >> 32, value & 4294967295)
+             from json_each(?)"
     };
 }
 
@@ -116,6 +131,9 @@ pub(super) struct Writer {
     /// Settled, but still in the file.
     dead: Vec<u64>,
     sweep: Option<Sweep>,
+    known: Known,
+    /// Entries on their way to their places.
+    sorting: Option<Sort>,
     /// The file is this process's until the writer ends.
     _lock: Lock,
 }
@@ -133,7 +151,7 @@ struct Sweep {
 }
 
 /// One answer that waits for the commit.
-type Waiting = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+pub(super) type Waiting = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// One transaction in the making.
 #[derive(Default)]
@@ -146,7 +164,12 @@ struct Batch {
     /// The first message's id; the others follow in steps of [`Ids::STEP`].
     first_id: u64,
     queued: Vec<Queued>,
-    bytes: usize,
+    /// Of the history, with ids like those of messages.
+    entries: Vec<Put>,
+    /// Conversations and members that may not be on disk.
+    newcomers: Vec<(ConversationId, Vec<Box<str>>)>,
+    /// Writes with reports: what these tell is known only when they are written.
+    reached: VecDeque<(Written, Vec<Report>, Answer<Written>)>,
     settled: Vec<(Box<str>, u64)>,
     /// Ids of `settled`.
     taken: AHashSet<u64>,
@@ -158,6 +181,7 @@ struct Batch {
     /// (day, key) of receipts seen for the first time.
     receipts: Vec<(u64, u64)>,
     accounts: VecDeque<AccountOp>,
+    chats: VecDeque<ChatOp>,
     replaces: VecDeque<(Location, Revision, Answer<Option<Revision>>)>,
     saves: Vec<Location>,
     counts: Counts,
@@ -173,6 +197,13 @@ struct Queued {
     size: u64,
     expires_at: u64,
     data: Bytes,
+}
+
+/// An entry of the history to be written.
+struct Put {
+    conversation: ConversationId,
+    id: u64,
+    data: Vec<u8>,
 }
 
 impl Writer {
@@ -194,6 +225,8 @@ impl Writer {
             full: false,
             dead,
             sweep: None,
+            known: Known::default(),
+            sorting: None,
             _lock: lock,
         }
     }
@@ -231,6 +264,7 @@ impl Writer {
                 return;
             }
             self.sweep_some(count).await;
+            self.sort_some(count).await;
             // Fates that the disk refused are tried again.
             linger = (!shared.unsaved.lock().is_empty()).then(|| Instant::now() + LINGER);
             idle = Some(Instant::now() + IDLE);
@@ -241,8 +275,10 @@ impl Writer {
     async fn commit(&mut self, ops: &mut Vec<Op>) -> Vec<Answer<()>> {
         if self.full {
             // What only takes away goes first and by itself, for it makes room.
-            let (away, others): (Vec<Op>, Vec<Op>) =
-                ops.drain(..).partition(|op| matches!(op, Op::Write { write, .. } if write.append.is_empty()));
+            let (away, others): (Vec<Op>, Vec<Op>) = ops.drain(..).partition(|op| {
+                matches!(op, Op::Write { write, .. }
+                    if write.append.is_empty() && write.entries.is_empty() && write.reached.is_empty())
+            });
             if !away.is_empty() {
                 self.turn(away.into_iter(), true).await;
             }
@@ -272,8 +308,12 @@ impl Writer {
         for op in ops {
             self.sort(op, &mut batch);
         }
-        self.ids.skip(batch.queued.len() as u64);
-        let result = self.write(&mut batch).await;
+        self.ids.skip(batch.queued.len().max(batch.entries.len()) as u64);
+        let sorted = if self.needs_sort(&batch) { self.sort_all().await } else { Ok(()) };
+        let result = match sorted {
+            Ok(()) => self.write(&mut batch).await,
+            Err(error) => Err(error),
+        };
         match &result {
             Ok(()) => self.apply(&mut batch),
             Err(error) => {
@@ -295,10 +335,14 @@ impl Writer {
     /// Decides what can be decided without the file.
     fn sort(&mut self, op: Op, batch: &mut Batch) {
         match op {
-            Op::Write { write, bodies, tx } => {
+            Op::Write { write, bodies, entries, reports, tx } => {
                 batch.durable = true;
-                let written = self.sort_write(write, bodies, batch);
-                batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| written)))));
+                let written = self.sort_write(write, bodies, entries, batch);
+                if reports.is_empty() {
+                    batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| written)))));
+                } else {
+                    batch.reached.push_back((written, reports, tx));
+                }
             }
             Op::First { keys, now, tx } => {
                 batch.durable = true;
@@ -317,6 +361,10 @@ impl Writer {
                 batch.durable = true;
                 batch.accounts.push_back(*op);
             }
+            Op::Chat(op) => {
+                batch.durable |= op.is_durable();
+                batch.chats.push_back(*op);
+            }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
@@ -325,7 +373,7 @@ impl Writer {
         }
     }
 
-    fn sort_write(&mut self, write: Write, bodies: Vec<Vec<u8>>, batch: &mut Batch) -> Written {
+    fn sort_write(&mut self, write: Write, bodies: Vec<Vec<u8>>, entries: Vec<Vec<u8>>, batch: &mut Batch) -> Written {
         let mut written = Written::default();
         for (message, body) in write.append.into_iter().zip(bodies) {
             if let Some(receipt) = &message.once
@@ -335,7 +383,6 @@ impl Writer {
                 continue;
             }
             let id = batch.first_id + batch.queued.len() as u64 * Ids::STEP;
-            batch.bytes += body.len();
             batch.fates.push(message.stored());
             batch.queued.push(Queued {
                 id,
@@ -347,6 +394,20 @@ impl Writer {
             });
             batch.counts.accepted += 1;
             written.ids.push(Some(id));
+        }
+        for (entry, data) in write.entries.into_iter().zip(entries) {
+            if let Some(receipt) = &entry.once
+                && !self.first(entry.at_ms / 1000 / DAY, receipt.key(), batch)
+            {
+                written.entries.push(None);
+                continue;
+            }
+            if self.known.note(entry.conversation, &entry.members) {
+                batch.newcomers.push((entry.conversation, entry.members));
+            }
+            let id = batch.first_id + batch.entries.len() as u64 * Ids::STEP;
+            batch.entries.push(Put { conversation: entry.conversation, id, data });
+            written.entries.push(Some(id));
         }
         let index = self.shared.index.lock();
         for settlement in write.settle {
@@ -409,6 +470,7 @@ impl Writer {
             self.conn.execute(sqlx::query_with(queue_script!(), args)).await?;
         }
         self.write_locations(batch).await?;
+        self.write_chat(batch).await?;
         while let Some(op) = batch.accounts.pop_front() {
             batch.answers.push(accounts::write(&mut self.conn, op).await?);
         }
@@ -430,6 +492,33 @@ impl Writer {
         Ok(())
     }
 
+    /// Members, reports, and what else was asked of history and devices.
+    async fn write_chat(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        if !batch.newcomers.is_empty() {
+            history::join(&mut self.conn, std::mem::take(&mut batch.newcomers)).await?;
+        }
+        if !batch.reached.is_empty() {
+            let reports = batch.reached.iter().flat_map(|(_, reports, _)| reports.iter().copied());
+            let mut news = states::apply(&mut self.conn, reports).await?.into_iter();
+            for (mut written, reports, tx) in batch.reached.drain(..) {
+                written.news = news.by_ref().take(reports.len()).collect();
+                batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| written)))));
+            }
+        }
+        while let Some(op) = batch.chats.pop_front() {
+            let here: AHashSet<ConversationId> = batch.entries.iter().map(|put| put.conversation).collect();
+            let shared = &self.shared;
+            let busy = |name: &ConversationId| here.contains(name) || shared.index.lock().fresh.has(name);
+            let around = Around { next: self.ids.next(), first_id: batch.first_id, busy: &busy };
+            let (answer, forgotten) = chat::write(&mut self.conn, op, &around).await?;
+            batch.answers.push(answer);
+            if forgotten {
+                self.known.clear();
+            }
+        }
+        Ok(())
+    }
+
     async fn sync(&mut self, full: bool) -> Result<(), sqlx::Error> {
         if self.full_sync != full {
             // SQLite refuses this inside a transaction.
@@ -446,13 +535,8 @@ impl Writer {
         fates: &[&Fate],
         receipts: Option<(u64, Vec<u64>)>,
     ) -> Result<SqliteArguments, sqlx::Error> {
-        let mut bodies = Vec::with_capacity(batch.bytes);
-        let mut places = Vec::with_capacity(batch.queued.len());
-        for queued in &batch.queued {
-            // SQLite counts from 1.
-            places.push((bodies.len() as u64 + 1) << 32 | queued.data.len() as u64);
-            bodies.extend_from_slice(&queued.data);
-        }
+        let (bodies, places) = laid_out(batch.queued.iter().map(|queued| &*queued.data));
+        let (contents, content_places) = laid_out(batch.entries.iter().map(|entry| &*entry.data));
         let settled: Vec<u64> = batch.settled.iter().filter(|_| !batch.at_once).map(|(_, id)| *id).collect();
         let counts = self.shared.index.lock().counts.plus(&batch.counts);
         let mut args = SqliteArguments::default();
@@ -469,7 +553,11 @@ impl Writer {
             let (day, keys) = receipts.unwrap_or_default();
             args.add((!keys.is_empty()).then(|| self.ids.next() as i64))?;
             args.add(day as i64)?;
-            args.add(codec::put_keys(&keys))
+            args.add(codec::put_keys(&keys))?;
+            args.add(batch.first_id as i64)?;
+            args.add(history::packed(batch.entries.iter().map(|entry| &entry.conversation)))?;
+            args.add(contents)?;
+            args.add(json(&content_places))
         };
         add().map_err(sqlx::Error::Encode)?;
         Ok(args)
@@ -554,7 +642,81 @@ impl Writer {
                 self.dead.push(id);
             }
         }
+        for entry in batch.entries.drain(..) {
+            index.fresh.push(entry.conversation, entry.id);
+        }
         index.counts = index.counts.plus(&batch.counts);
+    }
+
+    /// Begins to give the fresh entries their places once they are many, and does as much of it as the commit before
+    /// was large.
+    async fn sort_some(&mut self, count: usize) {
+        if self.sorting.is_none() {
+            self.start_sort(SORT);
+        }
+        if let Err(error) = self.sort_slice(SWEEP_SLICE.max(2 * count)).await {
+            tracing::warn!(%error, "store: cannot sort the history");
+        }
+    }
+
+    fn start_sort(&mut self, least: usize) {
+        let index = self.shared.index.lock();
+        if index.fresh.count() < least.max(1) {
+            return;
+        }
+        let rows = index.fresh.sorted();
+        let upto = rows.iter().map(|(_, id)| *id).max().unwrap_or(0);
+        self.sorting = Some(Sort { rows, done: 0, upto });
+    }
+
+    /// Gives some entries their places; false where none are left of this turn.
+    async fn sort_slice(&mut self, count: usize) -> Result<bool, StoreError> {
+        let Some(sort) = &mut self.sorting else { return Ok(false) };
+        let end = (sort.done + count).min(sort.rows.len());
+        let slice = &sort.rows[sort.done..end];
+        let last = end == sort.rows.len();
+        let ids: Vec<u64> = slice.iter().map(|(_, id)| *id).collect();
+        // What is lost in a power cut is sorted again: `placed` moves only with the last.
+        let text = "begin immediate;
+             insert into place (conversation, id) select substr(?1, key * 16 + 1, 16), value from json_each(?2)
+                 where true on conflict do nothing;
+             update tally set placed = ?3 where ?3 > 0;
+             commit";
+        let query = sqlx::query(text)
+            .bind(history::packed(slice.iter().map(|(name, _)| name)))
+            .bind(json(&ids))
+            .bind(if last { sort.upto as i64 } else { 0 });
+        self.sync(false).await?;
+        if let Err(error) = self.conn.execute(query).await {
+            self.conn.execute(sqlx::query("rollback")).await.ok();
+            return Err(error.into());
+        }
+        match &mut self.sorting {
+            Some(sort) if !last => sort.done = end,
+            sorting => {
+                if let Some(sort) = sorting.take() {
+                    self.shared.index.lock().fresh.placed(sort.upto);
+                }
+            }
+        }
+        Ok(!last)
+    }
+
+    /// Before entries are removed these have their places, so that nothing comes to be after it is gone.
+    fn needs_sort(&self, batch: &Batch) -> bool {
+        let fresh = &self.shared.index.lock().fresh;
+        batch.chats.iter().any(|op| match op {
+            ChatOp::Discard { conversation, .. } => fresh.has(conversation),
+            ChatOp::Sweep { below, .. } => fresh.has_below(*below),
+            _ => false,
+        })
+    }
+
+    async fn sort_all(&mut self) -> Result<(), StoreError> {
+        while self.sort_slice(SORT).await? {}
+        self.start_sort(1);
+        while self.sort_slice(SORT).await? {}
+        Ok(())
     }
 
     /// Starts a sweep once it is worth it, and does as much of it as the commit before was large.
@@ -616,6 +778,14 @@ impl Writer {
         if self.sweep.is_none() && !self.dead.is_empty() {
             self.start_sweep();
         }
+        if self.sorting.is_none() {
+            self.start_sort(1);
+        }
+        match self.sort_slice(SWEEP).await {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "store: cannot sort the history"),
+        }
         match self.sweep_slice(SWEEP).await {
             Ok(true) => true,
             Ok(false) => self.give_back().await,
@@ -637,6 +807,10 @@ impl Writer {
             lingered.append(&mut unsaved);
             *unsaved = lingered;
         }
+        // Who was about to be written down is asked for again.
+        self.known.clear();
+        batch.reached.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
+        batch.chats.drain(..).for_each(|op| op.fail(error.clone()));
         batch.accounts.drain(..).for_each(|op| op.fail(error.clone()));
         batch.replaces.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.purges.drain(..).chain(batch.forgets.drain(..)).for_each(|(_, tx)| drop(tx.send(Err(error.clone()))));
@@ -694,7 +868,7 @@ impl Op {
     /// Bytes that it brings into the transaction, roughly.
     fn bytes(&self) -> usize {
         match self {
-            Op::Write { bodies, .. } => bodies.iter().map(Vec::len).sum(),
+            Op::Write { bodies, entries, .. } => bodies.iter().chain(entries).map(Vec::len).sum(),
             _ => 0,
         }
     }
@@ -702,17 +876,37 @@ impl Op {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.fates.is_empty() && self.lingered.is_empty() && self.receipts.is_empty() && !self.has_more()
+        self.fates.is_empty()
+            && self.lingered.is_empty()
+            && self.receipts.is_empty()
+            && self.entries.is_empty()
+            && !self.has_more()
     }
 
-    /// Whether accounts, bindings or what is forgotten come along.
+    /// Whether accounts, bindings, chat or what is forgotten come along.
     fn has_more(&self) -> bool {
         !(self.accounts.is_empty()
+            && self.newcomers.is_empty()
+            && self.reached.is_empty()
+            && self.chats.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()
             && self.forgets.is_empty())
     }
+}
+
+/// Rows as one blob, and the place and length of each in it.
+fn laid_out<'a>(rows: impl Iterator<Item = &'a [u8]> + Clone) -> (Vec<u8>, Vec<u64>) {
+    let mut all = Vec::with_capacity(rows.clone().map(<[u8]>::len).sum());
+    let place = |row: &[u8]| {
+        // SQLite counts from 1.
+        let place = (all.len() as u64 + 1) << 32 | row.len() as u64;
+        all.extend_from_slice(row);
+        place
+    };
+    let places = rows.map(place).collect();
+    (all, places)
 }
 
 /// A list of numbers as SQLite reads it.

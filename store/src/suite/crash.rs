@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::conversations::entry;
+use super::receipt_states::{reached, way};
 use super::{binding, message, queue::wanted};
-use crate::{Outcome, Revision, Stores, Write};
+use crate::{ConversationId, Cursor, Outcome, Revision, Step, Stores, Write};
 
 const FOLDER: &str = "CHAPPE_CRASH_FOLDER";
 
@@ -20,8 +22,16 @@ async fn child() {
             let user = format!("user{worker}@d");
             for round in 0.. {
                 let text = format!("{worker}-{round}");
-                let ids = stores.queue.append(vec![message(&user, None, &text)]).await.unwrap();
-                println!("\nstored {user} {}", ids[0].unwrap());
+                let write = Write {
+                    append: vec![message(&user, None, &text)],
+                    entries: vec![entry(&["alice@d", &user], &text)],
+                    reached: vec![reached(&text, Step::Delivered, 1)],
+                    ..Write::default()
+                };
+                let written = stores.queue.write(write).await.unwrap();
+                println!("\nstored {user} {}", written.ids[0].unwrap());
+                println!("\nkept {user} {}", written.entries[0].unwrap());
+                println!("\ntold {user} {}", round + 1);
                 if round % 3 == 0 {
                     let queued = stores.queue.pending(&[wanted(&user, None, 0)], 1).await.unwrap().remove(0);
                     println!("\nsettling {user} {}", queued[0].id);
@@ -50,10 +60,9 @@ async fn acknowledged_writes_survive_kill() {
             .spawn()
             .unwrap();
         let told = BufReader::new(child.stdout.take().unwrap());
-        let mut told = told
-            .lines()
-            .map_while(Result::ok)
-            .filter(|line| ["stored ", "settling ", "settled ", "bound "].iter().any(|verb| line.starts_with(verb)));
+        let mut told = told.lines().map_while(Result::ok).filter(|line| {
+            ["stored ", "kept ", "told ", "settling ", "settled ", "bound "].iter().any(|verb| line.starts_with(verb))
+        });
         let mut seen: Vec<String> = told.by_ref().take(lines).collect();
         // SIGKILL, in the midst of the next commit as likely as not.
         child.kill().unwrap();
@@ -68,12 +77,17 @@ async fn acknowledged_writes_survive_kill() {
         let mut settling: Vec<(&str, u64)> = Vec::new();
         let mut settled: Vec<(&str, u64)> = Vec::new();
         let mut stored: Vec<(&str, u64)> = Vec::new();
+        let mut kept: Vec<(&str, u64)> = Vec::new();
+        let mut told: Vec<(&str, u64)> = Vec::new();
+        let mut entries = 0;
         let mut bound: Vec<(&str, u64)> = Vec::new();
         for line in &seen {
             let fields: Vec<&str> = line.split(' ').collect();
             let [verb, user, number] = fields[..] else { continue };
             let list = match verb {
                 "stored" => &mut stored,
+                "kept" => &mut kept,
+                "told" => &mut told,
                 "settling" => &mut settling,
                 "settled" => &mut settled,
                 _ => &mut bound,
@@ -95,7 +109,28 @@ async fn acknowledged_writes_survive_kill() {
             assert_eq!(missing, 0, "messages of {user} lost");
             let (revision, _) = stores.locations.bindings(&user).await.unwrap();
             assert!(mine(&bound).iter().all(|told| Revision(*told) <= revision), "binding lost");
+            let history = history(&stores, &user).await;
+            assert!(mine(&kept).iter().all(|id| history.contains(id)), "history of {user} lost");
+            entries += history.len() as u64;
+            let ways: Vec<_> = mine(&told).iter().map(|next| way(&format!("{worker}-{}", next - 1))).collect();
+            let status = stores.receipt_states.status(&ways).await.unwrap();
+            assert!(status.iter().all(|status| status.delivered_ms == Some(1)), "states of {user} lost");
         }
+        // Each write had one of both.
+        assert_eq!(entries, counts.accepted);
         stores.close().await.unwrap();
     }
+}
+
+/// Ids of all entries of a user.
+async fn history(stores: &Stores, user: &str) -> Vec<u64> {
+    let conversation = ConversationId::of("alice@d", user);
+    let (mut ids, mut more) = (Vec::new(), true);
+    while more {
+        let after = Cursor::After(ids.last().copied().unwrap_or(0));
+        let page = stores.conversations.page(user, conversation, after, 500).await.unwrap();
+        ids.extend(page.entries.iter().map(|entry| entry.id));
+        more = page.more;
+    }
+    ids
 }

@@ -1,12 +1,15 @@
 //! The contract of each trait as tests that every back end runs.
 
 mod accounts;
+mod conversations;
 mod crash;
+mod devices;
 mod fates;
 mod locations;
 mod model;
 mod postgres;
 mod queue;
+mod receipt_states;
 mod receipts;
 mod sqlite;
 
@@ -90,6 +93,28 @@ cases! {
     receipts {
         first_is_told_once
         forgotten_by_time
+    }
+    devices {
+        the_latest_report_stays
+        removed_and_forgotten
+        the_longest_unseen_makes_room
+    }
+    conversations {
+        pages_both_ways
+        no_call_gives_more_than_a_thousand
+        lists_by_the_last_entry
+        one_write_with_the_queue
+        members_come_later
+        each_erases_for_himself
+        a_user_is_erased_whole
+        the_oldest_go_first
+        nothing_is_missed_while_entries_find_their_places
+    }
+    receipt_states {
+        each_step_is_news_once
+        of_many_at_once_one_is_told
+        one_write_with_the_queue
+        forgotten_by_the_last_step
     }
     model {
         random_operations_agree_with_the_model

@@ -105,7 +105,7 @@ impl Model {
                     }),
                     ..message(&user(0), None, "receipt")
                 });
-                self.append(stores, Write { append: append.collect(), settle, fates: Vec::new() }).await;
+                self.append(stores, Write { append: append.collect(), settle, ..Write::default() }).await;
             }
             Step::Pending(n, device, limit) => {
                 let device = device.map(|device| device.to_string());

@@ -137,10 +137,20 @@ async fn the_whole_suite() {
     println!("two nodes");
     let url = server.schema(&mut conn, "nodes").await;
     two_nodes(&url).await;
+    println!("older schema");
+    let old = server.schema(&mut conn, "old").await;
+    conn.execute("set search_path = old").await.unwrap();
+    conn.execute(crate::postgres::schema::STEPS[0]).await.unwrap();
+    conn.execute("create table chappe_schema (one integer primary key, version bigint not null)").await.unwrap();
+    conn.execute("insert into chappe_schema values (1, 1)").await.unwrap();
+    conn.execute("set search_path = public").await.unwrap();
+    let stores = Stores::open(&old, Path::new("/")).await.unwrap();
+    super::conversations::lists_by_the_last_entry(&stores).await;
+    stores.close().await.unwrap();
     println!("newer schema");
     conn.execute("update nodes.chappe_schema set version = 99").await.unwrap();
     let refused = Stores::open(&url, Path::new("/")).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 2 })), "{refused:?}");
     conn.close().await.unwrap();
 }
 

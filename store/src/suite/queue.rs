@@ -129,6 +129,7 @@ pub(super) async fn settle_and_append_in_one_write(stores: &Stores) {
             append: vec![message("alice@d", None, "receipt")],
             settle: vec![queued[0].settled(Outcome::Delivered, Some("a"), 200, 1_700_000_000_500)],
             fates: vec![sent.clone()],
+            ..Write::default()
         })
         .await
         .unwrap();

@@ -7,11 +7,12 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Executor};
 
+use super::conversations::entry;
 use super::{binding, message, queue::wanted};
 use crate::sqlite::Sqlite;
 use crate::{
-    Event, Fate, FateLog, MessageQueue, NewMessage, Outcome, Receipt, ReceiptState, Receipts, Revision, StoreError,
-    Stores,
+    ConversationId, Cursor, Event, Fate, FateLog, MessageQueue, NewMessage, Outcome, Receipt, ReceiptState, Receipts,
+    Revision, StoreError, Stores, Write,
 };
 
 async fn open(dir: &Path) -> Stores {
@@ -138,7 +139,61 @@ async fn a_newer_file_is_refused_untouched() {
     conn.execute("update chappe_schema set version = 99").await.unwrap();
     conn.close().await.unwrap();
     let refused = Stores::open("sqlite:", dir.path()).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 1 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 2 })), "{refused:?}");
+}
+
+/// A file of the first version, with a message that waits.
+#[tokio::test]
+async fn an_older_file_is_migrated_with_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("chappe.db");
+    let mut conn = SqliteConnectOptions::new().filename(&file).create_if_missing(true).connect().await.unwrap();
+    conn.execute(crate::sqlite::schema::STEPS[0]).await.unwrap();
+    conn.execute("create table chappe_schema (version integer not null) strict").await.unwrap();
+    conn.execute("insert into chappe_schema values (1)").await.unwrap();
+    let old = message("bob@d", None, "old");
+    let row = sqlx::query("insert into message (id, data) values (2048, ?)").bind(crate::codec::put_message(&old));
+    conn.execute(row).await.unwrap();
+    let bindings = crate::codec::put_bindings(&[binding("a", 1)]);
+    let row = sqlx::query("insert into location values ('bob@d', 7, 1, ?)").bind(bindings);
+    conn.execute(row).await.unwrap();
+    conn.execute("update tally set accepted = 1").await.unwrap();
+    conn.close().await.unwrap();
+
+    let stores = open(dir.path()).await;
+    assert!(stores.fates.counts().await.unwrap().balanced());
+    let queued = stores.queue.pending(&[wanted("bob@d", None, 0)], 10).await.unwrap().remove(0);
+    assert_eq!(queued.iter().map(|message| &message.body).collect::<Vec<_>>(), [&old.body]);
+    assert_eq!(stores.locations.bindings("bob@d").await.unwrap(), (Revision(7), vec![binding("a", 1)]));
+    let entries = vec![entry(&["alice@d", "bob@d"], "new")];
+    stores.queue.write(Write { entries, ..Write::default() }).await.unwrap();
+    assert_eq!(stores.conversations.list("bob@d", None, 10).await.unwrap().len(), 1);
+    stores.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn history_is_there_after_a_restart_sorted_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let conversation = ConversationId::of("alice@d", "u0@d");
+    let mut expected = Vec::new();
+    for round in 0..6 {
+        let stores = open(dir.path()).await;
+        let batch = (0..4_000).map(|n| entry(&["alice@d", &format!("u{}@d", n % 40)], "text"));
+        let written = stores.queue.write(Write { entries: batch.collect(), ..Write::default() }).await.unwrap();
+        expected.extend(written.entries.iter().step_by(40).map(|id| id.unwrap()));
+        let page = stores.conversations.page("u0@d", conversation, Cursor::After(0), 1_000).await.unwrap();
+        assert_eq!(page.entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), expected);
+        assert_eq!(stores.conversations.list("alice@d", None, 100).await.unwrap().len(), 40);
+        if round == 3 {
+            // What is erased stays so.
+            stores.conversations.erase("u0@d", conversation).await.unwrap();
+            stores.conversations.erase("alice@d", conversation).await.unwrap();
+            expected.clear();
+        }
+        if round % 2 == 0 {
+            stores.close().await.unwrap();
+        }
+    }
 }
 
 #[tokio::test]
