@@ -7,6 +7,7 @@ pub mod auth;
 mod chunk;
 mod coverage;
 mod digits;
+pub mod endpoint;
 mod error;
 mod head;
 mod ids;

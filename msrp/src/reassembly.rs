@@ -253,6 +253,14 @@ impl Reassembler {
         }
     }
 
+    /// Drops the message of the chunk that is being read: the caller has no room for it.
+    pub fn give_up(&mut self) {
+        if let Current::Message(at) = self.current {
+            self.remove(at);
+            self.current = Current::Refused(Refusal::TooMany);
+        }
+    }
+
     /// The message of the current or last chunk that is unfinished, by its Message-ID: for reports on the way.
     pub fn progress(&self, message_id: &str) -> Option<&Progress> {
         let partial = self.partials.iter().find(|partial| partial.head.message_id() == Some(message_id));

@@ -79,6 +79,8 @@ pub enum Refused {
     Bound,
     #[error("an msrps URI on a connection without TLS")]
     Insecure,
+    #[error("not the certificate that was announced")]
+    Certificate,
     #[error("no next hop")]
     NoNextHop,
     #[error("the paths lead through this relay too often")]
@@ -93,7 +95,7 @@ impl Refused {
         match self {
             Refused::NotUs | Refused::Unknown => 481,
             Refused::Bound => 506,
-            Refused::Insecure => 403,
+            Refused::Insecure | Refused::Certificate => 403,
             Refused::NoNextHop | Refused::Loop => 400,
             Refused::Method => 501,
         }
@@ -110,9 +112,10 @@ impl Refused {
         }
     }
 
-    /// The connection has to go (§6.2): whoever is there takes us for somebody else.
+    /// The connection has to go: whoever is there takes us for somebody else (§6.2), or is not who he should be
+    /// (RFC 8122 §6.2).
     pub fn ends_connection(self) -> bool {
-        self == Refused::NotUs
+        matches!(self, Refused::NotUs | Refused::Certificate)
     }
 }
 
