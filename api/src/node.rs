@@ -152,11 +152,24 @@ pub struct Listener {
     pub url: String,
 }
 
-/// A session of the MSRP relay.
+/// Who a session of the MSRP listeners is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MsrpKind {
+    /// It is passed on between a client and others.
+    #[default]
+    Relay,
+    /// It ends at the server.
+    Endpoint,
+}
+
+/// A session of the MSRP relay, or one that ends at the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MsrpSession {
     /// Number of it since the start; its session-id is a secret.
     pub id: u64,
+    #[serde(default)]
+    pub kind: MsrpKind,
     pub user: String,
     /// The connection of the user's client.
     pub flow: String,
@@ -172,7 +185,7 @@ pub struct MsrpSession {
     pub age_s: u64,
     /// Since the last chunk.
     pub idle_s: u64,
-    /// Until its URI ends.
+    /// Until its URI ends; 0 for one that ends at the server, which has no such time.
     pub expires_s: u64,
 }
 

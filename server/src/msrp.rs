@@ -1,4 +1,5 @@
-//! The MSRP relay (RFC 4976): streams chunks between connections without holding messages.
+//! The MSRP relay (RFC 4976), which streams chunks between connections without holding messages, and the sessions that
+//! end at the server itself ([`endpoint`]).
 //!
 //! A read is parsed and each piece goes to the way out of the connection it is for; what was touched is written at the
 //! end of the read. Memory is bounded for each stream: above its high mark nothing more is read from its source.
@@ -14,6 +15,7 @@ mod auth;
 mod connection;
 mod counters;
 mod dial;
+pub mod endpoint;
 mod frames;
 mod list;
 mod local;

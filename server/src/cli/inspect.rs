@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use axum::http::Method;
-use chappe_api::{Explanation, List, MsrpSession, Queue, Registered, Status, Waiting};
+use chappe_api::{Explanation, List, MsrpKind, MsrpSession, Queue, Registered, Status, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -115,11 +115,15 @@ pub(super) async fn msrp(command: MsrpCommand) -> anyhow::Result<u8> {
             let sessions: Vec<MsrpSession> = pages(&admin, "/api/msrp", limit).await?;
             let options = OfUser { aor: None, limit, inspect };
             show(&options, &sessions, "There is no MSRP session.", |sessions| {
-                let heading = ["id", "user", "from user", "to user", "queued", "age", "idle", "client", "peer"];
+                let heading = ["id", "kind", "user", "from user", "to user", "queued", "age", "idle", "client", "peer"];
                 let mut table = Table::new(heading);
                 for session in sessions {
                     table.row([
                         session.id.to_string(),
+                        match session.kind {
+                            MsrpKind::Relay => "relay".into(),
+                            MsrpKind::Endpoint => "endpoint".into(),
+                        },
                         session.user.clone(),
                         output::bytes(session.sent_bytes),
                         output::bytes(session.received_bytes),

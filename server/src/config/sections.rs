@@ -258,6 +258,7 @@ section! {
         /// Whether requests with methods that are not known are refused rather than passed on.
         pub block_unknown_methods: bool = false;
         pub session: Table<MsrpSession> = Table::default();
+        pub endpoint: Table<MsrpEndpoint> = Table::default();
         pub limits: Table<MsrpLimits> = Table::default();
     }
 }
@@ -279,6 +280,20 @@ section! {
         pub rate: Size = Size(0);
         /// A session that nothing was sent in for so long is ended. "0s": never.
         pub idle: Duration = seconds(0) => seconds(0)..=days(30);
+    }
+}
+
+section! {
+    /// MSRP sessions that end at the server.
+    pub struct MsrpEndpoint {
+        /// Sessions at a time.
+        pub max: u32 = 1_000_000 => 1..=100_000_000;
+        /// Bytes of messages that have not come whole, or that are being stored, in all sessions together; more is
+        /// refused with 413.
+        pub memory: Size = Size::mib(1024) => Size::mib(1)..=Size::mib(1 << 20);
+        /// Bytes that may wait in one session for its peer, and bytes that are being stored before nothing more is read of
+        /// it.
+        pub queue: Size = Size::mib(16) => Size::kib(64)..=Size::mib(1024);
     }
 }
 

@@ -10,10 +10,12 @@ use chappe_msrp::relay::Side;
 use chappe_msrp::{
     ByteRange, ChunkHead, Head, Outgoing, OutgoingConfig, Parser, Reply, StreamKey, TransactionIds, Transactions,
 };
+use chappe_net::Fingerprints;
 use chappe_sip::Flow;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::endpoint::{End, Taking, number_of};
 use super::refusal::Refusals;
 use super::session::Session;
 
@@ -44,6 +46,12 @@ pub(super) struct Connection {
     pub inbound: Mutex<Inbound>,
     pub way_out: Mutex<Outbound>,
     sessions: Mutex<Vec<Arc<Session>>>,
+    /// Sessions of our own that are bound to it.
+    ends: Mutex<Vec<Arc<End>>>,
+    /// It is open, if we opened it.
+    pub open: AtomicBool,
+    /// The certificate that the client showed.
+    pub shown: OnceLock<Fingerprints>,
 }
 
 /// What is being read. Touched by the reader of the connection only.
@@ -60,6 +68,8 @@ pub(super) enum Current {
     None,
     /// A chunk on its way.
     Chunk(Box<Passing>),
+    /// A chunk for a session of our own.
+    Own(Box<Taking>),
     /// A frame with a body that is passed on whole.
     Whole {
         head: Box<Head>,
@@ -85,6 +95,8 @@ pub(super) struct Outbound {
     pub open: Transactions<Waiting>,
     /// Where the streams come from that go out here.
     pub streams: HashMap<StreamKey, Source>,
+    /// Messages of our own that go out here.
+    pub own: HashMap<StreamKey, Arc<End>>,
     /// 200s that wait in [`Source::withheld`].
     pub withheld: usize,
     /// Nothing can be sent any more.
@@ -109,6 +121,8 @@ pub(super) enum Waiting {
     /// A chunk: its origin hears of a failure, by the connection that it came on. `more`: it was not the last of its
     /// message.
     Chunk { source: Arc<Connection>, shifts: usize, key: StreamKey, head: ChunkHead, range: ByteRange, more: bool },
+    /// A chunk of a message of our own, by its number in the session. `early`: it has not ended yet.
+    Own { end: Arc<End>, number: u64, early: bool },
     /// Another request, by whom and under which transaction id. `with_credentials`: an AUTH that answers a challenge.
     Request { source: Arc<Connection>, shifts: usize, reply: Reply, with_credentials: bool },
 }
@@ -125,6 +139,9 @@ impl Outbound {
             return Some(waiting);
         }
         let (key, head, range) = self.outgoing.answered(id)?;
+        if let Some(end) = self.own.get(&key) {
+            return Some(Waiting::Own { end: Arc::clone(end), number: number_of(key), early: true });
+        }
         let source = self.streams.get(&key)?;
         let (source, shifts) = (Arc::clone(&source.connection), source.shifts);
         Some(Waiting::Chunk { source, shifts, key, head, range, more: true })
@@ -167,10 +184,14 @@ impl Connection {
                 ids: TransactionIds::new(new.key),
                 open: Transactions::new(TRANSACTIONS),
                 streams: HashMap::default(),
+                own: HashMap::default(),
                 withheld: 0,
                 gone: false,
             }),
             sessions: Mutex::default(),
+            ends: Mutex::default(),
+            open: AtomicBool::new(false),
+            shown: OnceLock::new(),
         })
     }
 
@@ -207,7 +228,20 @@ impl Connection {
     }
 
     pub(super) fn has_sessions(&self) -> bool {
-        !self.sessions.lock().is_empty()
+        !self.sessions.lock().is_empty() || !self.ends.lock().is_empty()
+    }
+
+    /// Notes a session of our own that is bound to it.
+    pub(super) fn add_end(&self, end: &Arc<End>) {
+        self.ends.lock().push(Arc::clone(end));
+    }
+
+    pub(super) fn remove_end(&self, end: &Arc<End>) {
+        self.ends.lock().retain(|other| !Arc::ptr_eq(other, end));
+    }
+
+    pub(super) fn ends(&self) -> Vec<Arc<End>> {
+        self.ends.lock().clone()
     }
 
     /// A request has succeeded.

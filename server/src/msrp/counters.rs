@@ -65,6 +65,22 @@ counters! {
     auth_failures => "chappe_msrp_auth_failures_total",
     /// Times that a source was not read because its stream was full.
     pauses => "chappe_msrp_pauses_total",
+    /// Sessions opened that end at the server.
+    ends => "chappe_msrp_endpoint_sessions_total",
+    /// Messages received whole by the server itself.
+    end_messages_received => "chappe_msrp_endpoint_received_total",
+    /// Message bytes received by the server itself.
+    end_bytes => "chappe_msrp_endpoint_body_bytes_total",
+    /// Messages that the server was to send itself.
+    end_messages_sent => "chappe_msrp_endpoint_sent_total",
+    /// Messages of the server that its peers have taken.
+    end_messages_confirmed => "chappe_msrp_endpoint_confirmed_total",
+    /// Messages of the server that its peers did not want.
+    end_messages_refused => "chappe_msrp_endpoint_refused_total",
+    /// Messages of the server of which nobody knows whether they arrived.
+    end_messages_lost => "chappe_msrp_endpoint_lost_total",
+    /// Messages to the server that were never completed.
+    end_messages_expired => "chappe_msrp_endpoint_expired_total",
     /// Connections opened to next hops.
     dialled => "chappe_msrp_dialled_total",
     /// Connections to next hops that could not be opened.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use chappe_msrp::Uri;
 use chappe_msrp::relay::Refused;
-use chappe_net::{Proof, Target};
+use chappe_net::{Fingerprint, Proof, Target};
 use chappe_sip::Transport;
 
 use super::connection::{Connection, Touched};
+use super::endpoint::EndClosed;
 use super::relay::Relay;
 
 const DEFAULT_PORT: u16 = 2855;
@@ -19,9 +20,12 @@ const RESOLVE: Duration = Duration::from_secs(10);
 /// What a URI says of the connection to its host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Hop {
-    secure: bool,
-    host: Box<str>,
-    port: u16,
+    pub secure: bool,
+    pub host: Box<str>,
+    pub port: u16,
+    /// What its certificate has to be for, where it is asked for by name.
+    pub name: Option<Arc<str>>,
+    pub proof: Proof,
 }
 
 impl Relay {
@@ -31,11 +35,22 @@ impl Relay {
         if !uri.transport.eq_ignore_ascii_case("tcp") {
             return Err(Refused::Unknown);
         }
-        let hop = Hop {
-            secure: uri.secure,
-            host: uri.host.to_ascii_lowercase().into(),
-            port: uri.port.unwrap_or(DEFAULT_PORT),
-        };
+        let host: Box<str> = uri.host.to_ascii_lowercase().into();
+        let name = (address(&host).is_none()).then(|| Arc::from(&*host));
+        let port = uri.port.unwrap_or(DEFAULT_PORT);
+        let ours = self.ends.find(uri).is_some();
+        let proof = if ours { self.own_proof() } else { Proof::Host };
+        self.dial_hop(Hop { secure: uri.secure, host, port, name, proof })
+    }
+
+    /// That we are connected to ourselves, whatever our certificate is for.
+    pub(super) fn own_proof(&self) -> Proof {
+        let own = self.net().and_then(|net| net.own_fingerprints(self.local.advertised()));
+        own.map_or(Proof::Host, |own| Proof::Certificate(Fingerprint::Sha256(own.sha256)))
+    }
+
+    /// The same by what is known of the hop.
+    pub(super) fn dial_hop(self: &Arc<Self>, hop: Hop) -> Result<Arc<Connection>, Refused> {
         let connection = {
             let mut dialled = self.dialled.lock();
             if let Some(open) = dialled.get(&hop) {
@@ -49,7 +64,7 @@ impl Relay {
             connection
         };
         self.counters.dialled.one();
-        match uri.ip() {
+        match address(&hop.host) {
             Some(address) => self.connect(&hop, &connection, SocketAddr::new(address, hop.port)),
             None => self.resolve(hop, Arc::clone(&connection)),
         }
@@ -77,10 +92,9 @@ impl Relay {
     fn connect(&self, hop: &Hop, connection: &Arc<Connection>, address: SocketAddr) {
         let Some(net) = self.net() else { return self.not_opened(connection) };
         let transport = if hop.secure { Transport::Tls } else { Transport::Tcp };
-        let name = hop.host.parse::<IpAddr>().is_err() && !hop.host.starts_with('[');
-        let target = Target { server_name: name.then(|| Arc::from(&*hop.host)), ..Target::new(transport, address) };
+        let target = Target { server_name: hop.name.clone(), ..Target::new(transport, address) };
         let registering = self.dialling.lock();
-        match net.connect(&target, &Proof::Host) {
+        match net.connect(&target, &hop.proof) {
             Ok(flow) => {
                 connection.set_flow(flow);
                 self.register(&flow, Arc::clone(connection));
@@ -99,11 +113,22 @@ impl Relay {
     pub(super) fn not_opened(&self, connection: &Arc<Connection>) {
         self.counters.dial_failures.one();
         self.undialled(connection);
+        for end in connection.ends() {
+            self.shut(&end, EndClosed::Unreachable);
+        }
         self.lost(connection);
     }
 
     /// The next frame for the hop opens another connection.
     pub(super) fn undialled(&self, connection: &Arc<Connection>) {
         self.dialled.lock().retain(|_, other| !Arc::ptr_eq(other, connection));
+    }
+}
+
+/// A host that is an address.
+fn address(host: &str) -> Option<IpAddr> {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => v6.parse().ok(),
+        None => host.parse().ok(),
     }
 }

@@ -66,6 +66,11 @@ impl Relay {
 
     fn head(self: &Arc<Self>, from: &Arc<Connection>, head: Head, touched: &mut Touched, ending: &mut bool) -> Current {
         from.used.store(self.now(), Ordering::Relaxed);
+        if head.method() == Some(Method::Send)
+            && let Some(end) = self.end_for(&head)
+        {
+            return self.begin_own(from, end, head, touched, ending);
+        }
         match head.start() {
             Start::Request(Method::Send) => match self.route(from, &head) {
                 Ok(Way::On(route)) => self.begin(from, head, route, touched),
@@ -168,6 +173,11 @@ impl Relay {
                 }
                 touch(touched, &passing.to);
             }
+            Current::Own(_) => {
+                if let Current::Own(taking) = std::mem::replace(current, Current::None) {
+                    *current = self.body_own(from, taking, slice, touched);
+                }
+            }
             // The parser keeps it short.
             Current::Whole { body, .. } => body.extend_from_slice(slice),
             Current::None | Current::Unwanted => {}
@@ -209,6 +219,7 @@ impl Relay {
                 }
                 from.succeeded();
             }
+            Current::Own(taking) => self.end_own(from, taking, flag, touched),
             Current::Whole { head, body } => *ending |= self.whole(from, &head, &body, flag, touched),
             Current::None | Current::Unwanted => {}
         }
@@ -243,13 +254,16 @@ impl Relay {
             Start::Request(Method::Other) if self.settings.block_unknown => {
                 self.refuse(from, head, Refused::Method, touched)
             }
-            Start::Request(_) => match self.route(from, head) {
-                Ok(Way::On(route)) => {
-                    self.request(from, head, body, flag, &route, touched);
-                    false
-                }
-                Ok(Way::Here) => false,
-                Err(refused) => self.refuse(from, head, refused, touched),
+            Start::Request(_) => match self.end_for(head) {
+                Some(end) => self.request_own(from, &end, head, touched),
+                None => match self.route(from, head) {
+                    Ok(Way::On(route)) => {
+                        self.request(from, head, body, flag, &route, touched);
+                        false
+                    }
+                    Ok(Way::Here) => false,
+                    Err(refused) => self.refuse(from, head, refused, touched),
+                },
             },
         }
     }
@@ -309,6 +323,12 @@ impl Relay {
                     }
                 }
             }
+            // Success is told when the chunk has ended.
+            Some((_, Waiting::Own { early: true, .. })) if code == 200 => {}
+            Some((_, Waiting::Own { end, number, .. })) => {
+                end.outcome(number, Outcome::Response(code), touched);
+                end.dispatch(touched);
+            }
             Some((_, Waiting::Request { source, shifts, reply, with_credentials })) => {
                 let Some(frame) = relay::forward(head, shifts, &reply.transaction_id, body, flag) else { return };
                 self.counters.responses.one();
@@ -332,8 +352,12 @@ impl Relay {
         if let Some(waiting) = waiting {
             return Some((Arc::clone(from), waiting));
         }
-        let session = self.sessions.find(&head.to_path().next()?)?;
-        let dialled = session.peer().filter(|peer| from.is_beside(peer))?;
+        let uri = head.to_path().next()?;
+        let peer = match self.sessions.find(&uri) {
+            Some(session) => session.peer(),
+            None => self.ends.find(&uri)?.connection(),
+        };
+        let dialled = peer.filter(|peer| from.is_beside(peer))?;
         let waiting = dialled.way_out.lock().answered(id)?;
         Some((dialled, waiting))
     }
@@ -354,6 +378,10 @@ impl Relay {
             let side = match relay::admit(&uri, ours, named.as_ref(), secure, self.settings.matching) {
                 // Behind us there is whoever the client names.
                 Err(Refused::NotUs) if behind => return self.out(from, &uri, sessions).map(Way::On),
+                // Sessions that end here are reached like any other host, by a connection to ourselves.
+                Err(Refused::Unknown) if behind && after.is_empty() && self.ends.find(&uri).is_some() => {
+                    return self.out(from, &uri, sessions).map(Way::On);
+                }
                 side => side?,
             };
             let Some(session) = session else { return Err(Refused::Unknown) };
@@ -444,7 +472,7 @@ impl Relay {
         }
     }
 
-    fn refuse(&self, from: &Arc<Connection>, head: &Head, refused: Refused, touched: &mut Touched) -> bool {
+    pub(super) fn refuse(&self, from: &Arc<Connection>, head: &Head, refused: Refused, touched: &mut Touched) -> bool {
         self.counters.refused.one();
         tracing::debug!(%refused, "MSRP request refused");
         self.respond(from, head, refused.code(), refused.comment(), touched);

@@ -90,6 +90,35 @@ impl Local {
         self.hosts.contains(host)
     }
 
+    /// How others reach us, if that is configured.
+    pub(super) fn advertised(&self) -> Option<&str> {
+        self.advertised.as_deref()
+    }
+
+    /// A URI of a session that ends here, for a peer whose signalling came to `reached`.
+    pub(super) fn mint_end(
+        &self,
+        secure: bool,
+        reached: Option<IpAddr>,
+        random: [u8; 16],
+    ) -> Result<OwnedUri, UriError> {
+        let listeners = if secure { &self.tls } else { &self.plain };
+        let reached = reached.map(|address| address.to_canonical()).filter(|address| !address.is_unspecified());
+        let there = |other: &&Listening| reached.is_some_and(|reached| other.bound.ip() == reached);
+        let everywhere = |other: &&Listening| {
+            other.bound.ip().is_unspecified()
+                && reached.is_none_or(|reached| reached.is_ipv4() == other.bound.is_ipv4())
+        };
+        let listener = listeners.iter().find(there).or_else(|| listeners.iter().find(everywhere));
+        let listener = listener.or(listeners.first()).ok_or(UriError("a listener"))?;
+        let host = match (&self.advertised, reached) {
+            (Some(host), _) => host.to_string(),
+            (None, Some(reached)) if listener.bound.ip().is_unspecified() => host_of(reached),
+            (None, _) => listener.host.to_string(),
+        };
+        mint(secure, &host, listener.bound.port(), random)
+    }
+
     /// A URI to hand out to the client on `connection`. Its scheme and port are those of the listener that the client
     /// uses; a WebSocket client gets those of a stream listener that is as safe, for nobody else could use its own.
     pub(super) fn mint(&self, connection: &Connection, random: [u8; 16]) -> Result<OwnedUri, UriError> {

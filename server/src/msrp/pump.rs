@@ -11,6 +11,7 @@ use chappe_net::Outbox;
 use smallvec::SmallVec;
 
 use super::connection::{Connection, Current, Outbound, Touched, Waiting, touch};
+use super::endpoint::{End, EndClosed, WrittenChunk};
 use super::relay::Relay;
 
 /// Bytes that may wait in a connection's socket queue before nothing more is put there.
@@ -34,6 +35,8 @@ struct After {
     answers: SmallVec<[(Arc<Connection>, Bytes); 4]>,
     /// Transactions that were given up.
     given_up: Vec<Waiting>,
+    /// Sessions of our own whose users have something to hear.
+    ends: SmallVec<[Arc<End>; 2]>,
 }
 
 impl Relay {
@@ -78,6 +81,12 @@ impl Relay {
     fn note(&self, out: &mut Outbound, note: Note, after: &mut After) {
         match note {
             Note::ChunkSent { key, id, head, range, flag, answered } => {
+                if let Some(end) = out.own.get(&key).cloned() {
+                    let chunk = WrittenChunk { key, id, head: &head, range, flag, answered };
+                    after.given_up.extend(end.written(out, &chunk));
+                    after.ends.push(end);
+                    return;
+                }
                 self.counters.chunks_sent.one();
                 if answered || head.failure_report() == FailureReport::No {
                     return;
@@ -88,6 +97,11 @@ impl Relay {
                 after.given_up.extend(out.open.begin(id, waiting, self.instant()).map(|(_, waiting)| waiting));
             }
             Note::Resumed(key) => {
+                if let Some(end) = out.own.get(&key) {
+                    end.resumed(key);
+                    after.ends.push(Arc::clone(end));
+                    return;
+                }
                 if let Some(source) = out.streams.get_mut(&key)
                     && std::mem::take(&mut source.holds)
                 {
@@ -119,6 +133,8 @@ impl Relay {
         }
         after.released.iter().for_each(|source| self.release(source));
         after.given_up.into_iter().for_each(|waiting| self.unanswered(waiting, touched));
+        // Whoever flushes may be one of them.
+        after.ends.iter().for_each(End::dispatch_later);
     }
 
     /// One reason less not to read a connection.
@@ -138,6 +154,10 @@ impl Relay {
                 if let Some(code) = Outcome::Timeout.failure(head.failure_report()) {
                     self.report(&source, shifts, &head, range, code, touched);
                 }
+            }
+            Waiting::Own { end, number, .. } => {
+                end.outcome(number, Outcome::Timeout, touched);
+                end.dispatch_later();
             }
             Waiting::Request { source, reply, .. } => {
                 let mut frame = Vec::with_capacity(256);
@@ -159,6 +179,7 @@ impl Relay {
             let mut out = connection.way_out.lock();
             out.gone = true;
             out.withheld = 0;
+            out.own.clear();
             let open: Vec<_> = out.open.drain().map(|(_, waiting)| waiting).collect();
             (out.outgoing.drain(), std::mem::take(&mut out.streams), open)
         };
@@ -186,8 +207,13 @@ impl Relay {
                         self.report(&source, shifts, &head, range, code, &mut touched);
                     }
                 }
+                // They hear of it with the end of their session.
+                Waiting::Own { .. } => {}
                 Waiting::Request { .. } => self.unanswered(waiting, &mut touched),
             }
+        }
+        for end in connection.ends() {
+            self.shut(&end, EndClosed::ConnectionLost);
         }
         for session in connection.sessions() {
             if Arc::ptr_eq(&session.owner, connection) {

@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use super::connection::{Connection, NewConnection, Touched};
 use super::counters::Counters;
 use super::dial::Hop;
+use super::endpoint::{End, Ends};
 use super::local::Local;
 use super::session::{Session, Sessions};
 use crate::directory::Entry;
@@ -55,6 +56,12 @@ pub struct Settings {
     pub max_websocket_chunk: usize,
     /// Marks of a stream and what it may send in its turn.
     pub outgoing: OutgoingConfig,
+    /// Sessions that end here.
+    pub endpoint_sessions: usize,
+    /// Bytes that all of them together hold of messages that are not complete or not answered.
+    pub endpoint_memory: usize,
+    /// Bytes that may wait to be sent in one of them, and that its user may hold unanswered before it is not read.
+    pub endpoint_queue: usize,
     /// Networks that next hops may be in; `None`: any.
     pub next_hops: Option<Vec<Network>>,
 }
@@ -78,6 +85,9 @@ impl Default for Settings {
             max_chunk: None,
             max_websocket_chunk: 60 * 1024,
             outgoing: OutgoingConfig { low: 32 * 1024, high: 128 * 1024, ..OutgoingConfig::default() },
+            endpoint_sessions: 1_000_000,
+            endpoint_memory: 1 << 30,
+            endpoint_queue: 16 << 20,
             next_hops: None,
         }
     }
@@ -107,6 +117,7 @@ pub struct Relay {
     pub(super) accounts: Arc<dyn Accounts>,
     pub(super) gate: Gate,
     pub(super) sessions: Sessions,
+    pub(super) ends: Ends,
     connections: Box<[Mutex<Table>]>,
     /// Connections that we opened or are opening.
     pub(super) dialled: Mutex<HashMap<Hop, Arc<Connection>, RandomState>>,
@@ -143,6 +154,7 @@ impl Relay {
             accounts,
             gate: Gate::new(gate, key, now),
             sessions: Sessions::default(),
+            ends: Ends::default(),
             connections: (0..SHARDS).map(|_| Mutex::default()).collect(),
             dialled: Mutex::default(),
             dialling: Mutex::new(()),
@@ -255,11 +267,18 @@ impl Events for Front {
         if info.outbound {
             // Who dials takes it in; that may not have been done yet.
             drop(self.0.dialling.lock());
+            if let Some(connection) = self.0.connection(flow) {
+                connection.open.store(true, Ordering::Release);
+                connection.ends().iter().for_each(End::connected);
+            }
             return;
         }
         let transport = flow.transport;
         let new =
             self.0.new_connection(Some(*flow), transport.is_secure(), transport.is_websocket(), false, info.local);
+        if let Some(shown) = info.fingerprints {
+            let _ = new.shown.set(shown);
+        }
         self.0.register(flow, new);
     }
 

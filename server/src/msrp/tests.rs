@@ -1,6 +1,7 @@
 //! The relay over loopback; time is moved by hand.
 
 mod bed;
+mod endpoint;
 mod hops;
 mod refused;
 

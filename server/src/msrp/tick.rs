@@ -49,6 +49,7 @@ impl Relay {
             }
         }
         self.flush(&mut touched);
+        self.tick_ends(now);
         let idle = self.settings.session_idle;
         for session in self.sessions.all() {
             let unused = idle > 0 && now.saturating_sub(session.used.load(Ordering::Relaxed)) > idle;

@@ -92,6 +92,9 @@ pub(super) fn settings(config: &Config) -> anyhow::Result<Settings> {
         max_websocket_chunk: limits.max_websocket_chunk.bytes(),
         outgoing: OutgoingConfig { low: window / 4, high: window, ..OutgoingConfig::default() },
         next_hops: msrp.next_hops.as_deref().map(parts::networks).transpose()?,
+        endpoint_sessions: msrp.endpoint.max as usize,
+        endpoint_memory: msrp.endpoint.memory.bytes(),
+        endpoint_queue: msrp.endpoint.queue.bytes(),
         ..Settings::default()
     })
 }

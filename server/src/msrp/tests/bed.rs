@@ -168,27 +168,43 @@ impl Client {
 
     /// The next frame; `None` when the relay has closed.
     pub(super) fn read(&mut self) -> Option<Got> {
-        let mut buffer = vec![0; 64 * 1024];
         while self.got.is_empty() {
-            let count = match self.stream.read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{error}"),
-            };
-            let mut input = &buffer[..count];
-            while let Some(event) = self.parser.next(&mut input).expect("well-formed") {
-                match event {
-                    Event::Head(head) => self.reading = Some((head, Vec::new())),
-                    Event::Body(bytes) => self.reading.as_mut().unwrap().1.extend_from_slice(bytes),
-                    Event::End(flag) => {
-                        let (head, body) = self.reading.take().unwrap();
-                        self.got.push_back(Got { head, body, flag });
-                    }
+            self.fill()?;
+        }
+        self.got.pop_front()
+    }
+
+    /// The head of a frame that has begun and not ended.
+    pub(super) fn begun(&mut self) -> Head {
+        loop {
+            if let Some((head, _)) = &self.reading {
+                return head.clone();
+            }
+            self.fill().expect("a frame");
+        }
+    }
+
+    /// Reads once; `None` when the relay has closed.
+    fn fill(&mut self) -> Option<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error}"),
+        };
+        let mut input = &buffer[..count];
+        while let Some(event) = self.parser.next(&mut input).expect("well-formed") {
+            match event {
+                Event::Head(head) => self.reading = Some((head, Vec::new())),
+                Event::Body(bytes) => self.reading.as_mut().unwrap().1.extend_from_slice(bytes),
+                Event::End(flag) => {
+                    let (head, body) = self.reading.take().unwrap();
+                    self.got.push_back(Got { head, body, flag });
                 }
             }
         }
-        self.got.pop_front()
+        Some(())
     }
 
     pub(super) fn expect(&mut self, kind: &str) -> Got {
