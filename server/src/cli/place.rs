@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::run_file::RunFile;
 
 /// Who answers questions about accounts.
+#[expect(clippy::large_enum_variant, reason = "there is one for each run of a command")]
 pub(super) enum Door {
     Running(Admin),
     Stopped { accounts: StoredAccounts, stores: Stores },
