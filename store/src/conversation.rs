@@ -138,7 +138,9 @@ pub(crate) const MOST: usize = 1000;
 
 /// What users wrote to each other. An entry is kept once for all members of its conversation; it comes in with
 /// [`Write::entries`](crate::Write::entries), in the write that queues the message, and each member sees it until he erases it.
-/// Ids rise with time, so what is written while somebody reads forward comes behind. No call gives more than 1,000.
+/// Ids rise with time. On PostgreSQL an entry may become visible a moment after one with a greater id, as messages of the
+/// queue may (docs/decisions/0013): who follows a conversation by its last id reads some seconds again. No call gives more
+/// than 1,000.
 /// Suite: `suite::conversations`.
 #[async_trait::async_trait]
 pub trait Conversations: Send + Sync {
