@@ -130,7 +130,9 @@ pub fn admit(
 ) -> Result<Side, Refused> {
     let named = named.filter(|named| !named.expired && matching.same(uri, &named.uri));
     let Some(named) = named else { return Err(if ours { Refused::Unknown } else { Refused::NotUs }) };
-    if named.uri.secure && !secure {
+    // A session begins over TLS. The connection that it was asked for on, and the one that its client has named with
+    // a `msrp` URI (RFC 4976 §9.2), are part of it as they are: what goes to the peer in the clear may come back so.
+    if named.uri.secure && !secure && !named.from_owner && named.bound != Bound::Here {
         return Err(Refused::Insecure);
     }
     match (named.from_owner, named.bound) {
@@ -251,11 +253,19 @@ mod tests {
     }
 
     #[test]
-    fn msrps_wants_tls() {
+    fn msrps_wants_tls_of_whoever_is_new() {
         let secure = "msrps://relay.example.com:2856/s3ss10n;tcp";
-        let named = Named { uri: uri(secure), from_owner: true, bound: Bound::Nowhere, expired: false };
-        for (tls, expected) in [(true, Ok(Side::Owner)), (false, Err(Refused::Insecure))] {
-            assert_eq!(admit(&uri(secure), true, Some(&named), tls, Matching::Strict), expected);
+        use Bound::{Elsewhere, Here, Nowhere};
+        for (name, from_owner, bound, tls, expected) in [
+            ("its owner", true, Nowhere, true, Ok(Side::Owner)),
+            ("its owner, whom it was given without TLS", true, Nowhere, false, Ok(Side::Owner)),
+            ("a peer", false, Nowhere, true, Ok(Side::Peer)),
+            ("a peer without TLS", false, Nowhere, false, Err(Refused::Insecure)),
+            ("another without TLS", false, Elsewhere, false, Err(Refused::Insecure)),
+            ("the peer without TLS that its owner has named", false, Here, false, Ok(Side::Peer)),
+        ] {
+            let named = Named { uri: uri(secure), from_owner, bound, expired: false };
+            assert_eq!(admit(&uri(secure), true, Some(&named), tls, Matching::Strict), expected, "{name}");
         }
     }
 

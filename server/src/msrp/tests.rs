@@ -167,6 +167,27 @@ fn a_foreign_hop_is_dialled() {
     assert_eq!(answer.head.raw_from_path(), format!("{alices} {next}"));
 }
 
+/// RFC 4976 §9.2: a peer without TLS, once the client has named it.
+#[test]
+fn a_hop_without_tls_answers_a_session_of_msrps() {
+    let bed = Bed::known_as(true, |_| {});
+    let (mut alice, alices) = bed.session(0);
+    assert!(alices.starts_with("msrps://"), "{alices}");
+    let foreign = Foreign::new();
+    let mut stranger = bed.client();
+    let to_alice = format!("{alices} {}", alice.uri);
+    stranger.send(&to_alice, "mess0001", "", b"first");
+    stranger.expect("403");
+    alice.send(&format!("{alices} {}", foreign.uri), "mess0002", "", b"hello");
+    alice.expect("200");
+    let mut hop = foreign.accept();
+    let got = hop.expect("SEND");
+    hop.reply(&got, 200);
+    hop.send(&to_alice, "mess0003", "", b"and back");
+    hop.expect("200");
+    assert_eq!(alice.expect("SEND").body, b"and back");
+}
+
 #[test]
 fn a_hop_that_cannot_be_reached() {
     let bed = Bed::new(|_| {});

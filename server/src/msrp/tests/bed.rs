@@ -49,6 +49,11 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) fn new(change: impl FnOnce(&mut Settings)) -> Bed {
+        Bed::known_as(false, change)
+    }
+
+    /// `secure`: the relay hands out `msrps` URIs, though clients come to it without TLS.
+    pub(super) fn known_as(secure: bool, change: impl FnOnce(&mut Settings)) -> Bed {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let context = runtime.enter();
         let mut listener: ListenerConfig = "tcp://127.0.0.1:0".parse().unwrap();
@@ -67,7 +72,7 @@ impl Bed {
         let mut local = Local::new(None);
         local.add_port(websocket);
         local.add_host("localhost");
-        local.add_listener(false, address, "127.0.0.1");
+        local.add_listener(secure, address, "127.0.0.1");
         let gate = GateConfig {
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             qop: vec![Qop::Auth],
