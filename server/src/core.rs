@@ -30,6 +30,7 @@ use crate::metrics::{Metrics, Shed};
 use crate::persist::Persist;
 use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
+use crate::service::agent::{CallLimits, CallTable};
 use crate::service::drain::Drain;
 use crate::service::notify::Watched;
 use crate::shard::{Shard, Turn, answer_flow};
@@ -69,6 +70,9 @@ pub struct Settings {
     pub max_store_queue: usize,
     /// The partner that answers each message with its text, where there is one.
     pub echo: Option<Box<str>>,
+    /// Calls of our own.
+    pub calls: chappe_sip::usage::Policy,
+    pub call_limits: CallLimits,
 }
 
 /// What lets a peer in or keeps it out.
@@ -100,6 +104,7 @@ pub struct Core {
     pub gruu: GruuKey,
     pub waiting: Waiting,
     pub watched: Watched,
+    pub calls: CallTable,
     pub recent_receipts: RecentReceipts,
     pub drain: Drain,
     pub counters: SipCounters,
@@ -170,6 +175,7 @@ impl Core {
             gruu: parts.gruu,
             waiting: parts.waiting,
             watched: Watched::default(),
+            calls: CallTable::default(),
             recent_receipts: RecentReceipts::default(),
             resolver: parts.resolver,
             drain: parts.drain,
@@ -313,7 +319,7 @@ impl Core {
 
     /// Whether a request waits for its answer, or a write is under way.
     pub fn is_busy(&self) -> bool {
-        self.store_queue.load(Ordering::Relaxed) > 0 || self.load().1 > 0
+        self.store_queue.load(Ordering::Relaxed) > 0 || self.calls.busy() > 0 || self.load().1 > 0
     }
 
     /// No new work is taken from now on; what is under way goes on.
@@ -384,7 +390,11 @@ impl Core {
             match turn.shard.layer.handle_message(turn.now, answer_flow(&message, flow), &message) {
                 Input::NewRequest(key) => crate::pipeline::request(turn, key, Arc::new(message), flow, trusted),
                 Input::Cancel { cancel, invite } => crate::service::proxy::cancel(turn, cancel, invite, &message),
-                Input::Ack(_) => crate::service::proxy::ack(turn, &message, flow),
+                Input::Ack(_) => {
+                    if !crate::service::agent::ack(turn, &message) {
+                        crate::service::proxy::ack(turn, &message, flow);
+                    }
+                }
                 Input::Full => {
                     turn.core.counters.shed(Shed::Transactions);
                     if let Some(bytes) = turn.core.busy(&message) {

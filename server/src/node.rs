@@ -24,7 +24,7 @@ use crate::core::{Core, Front, epoch_seconds};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
-use crate::service::drain;
+use crate::service::{agent, drain};
 use crate::timers;
 
 pub use operator::{event, registered, waiting};
@@ -144,6 +144,11 @@ impl Running {
         self.operator.clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// What stands before the HTTP listeners.
     pub fn door(&self) -> Arc<dyn Door> {
         Arc::new(self.entrance())
@@ -174,6 +179,7 @@ impl Running {
         self.net.stop_accepting();
         self.msrp.stop_accepting();
         self.core.stop();
+        agent::end_all(&self.core);
         self.relay.stop();
         // What is under way: requests without a final response, and writes for those that have one.
         while Instant::now() < deadline && (self.core.is_busy() || self.relay.is_busy()) {

@@ -1,5 +1,6 @@
 //! The services, one file each, and which of them a request is for.
 
+pub mod agent;
 pub mod drain;
 pub mod echo;
 pub mod notify;
@@ -40,6 +41,9 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
             && notify::owns(turn, &message)
         {
             return notify::subscribe(turn, request, None);
+        }
+        if routed.in_dialog && routed.next_route.is_none() && agent::owns(turn, &message) {
+            return agent::within(turn, request);
         }
         if !request.sender.may_relay() && routed.destination == Destination::Elsewhere {
             turn.core.counters.relay_denied();
@@ -98,6 +102,9 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
 /// Hands a response to the work whose request it answers.
 pub fn response(turn: &mut Turn<'_>, user: u64, message: &Message) {
     let token = Token(user);
+    if token.call().is_some() {
+        return agent::response(turn, token, message);
+    }
     match turn.shard.works.take(token) {
         Some(Work::Proxied(work)) => proxy::response(turn, token, work, message),
         Some(Work::Pager(work)) => pager::response(turn, token, work, message.status(), Some(message)),
@@ -115,6 +122,12 @@ pub fn event(turn: &mut Turn<'_>, event: Event) {
         Event::ClientFailed { user, .. } => (user, 430),
         Event::ClientEnded { user, .. } | Event::ServerEnded { user, .. } | Event::ServerTimeout { user, .. } => {
             let token = Token(user);
+            if token.call().is_some() {
+                if matches!(event, Event::ClientEnded { .. }) {
+                    agent::transaction_ended(turn, token);
+                }
+                return;
+            }
             if let Some(Work::Proxied(work)) = turn.shard.works.take(token) {
                 proxy::transaction_ended(turn, token, work, &event);
             }
@@ -123,6 +136,9 @@ pub fn event(turn: &mut Turn<'_>, event: Event) {
         Event::ServerFailed { .. } => return,
     };
     let token = Token(user);
+    if token.call().is_some() {
+        return agent::failed(turn, token, status);
+    }
     match turn.shard.works.take(token) {
         Some(Work::Proxied(work)) => proxy::failed(turn, token, work, status),
         Some(Work::Pager(work)) => pager::response(turn, token, work, status, None),

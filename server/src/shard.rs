@@ -12,6 +12,7 @@ use chappe_sip::layer::{Dest, Layer, Origin, ServerKey};
 use chappe_sip::{Flow, Message, Method, Reply, Transport};
 
 use crate::core::Core;
+use crate::service::agent::Calls;
 use crate::service::notify::Subscriptions;
 use crate::work::{Token, Work, Works};
 
@@ -22,6 +23,7 @@ pub struct Shard {
     pub layer: Layer,
     pub works: Works,
     pub subscriptions: Subscriptions,
+    pub calls: Calls,
     /// When work wants to be looked at again.
     deadlines: BinaryHeap<Reverse<(Instant, Token)>>,
     sent: VecDeque<(u64, Origin)>,
@@ -35,6 +37,7 @@ impl Shard {
             layer,
             works: Works::default(),
             subscriptions: Subscriptions::default(),
+            calls: Calls::default(),
             deadlines: BinaryHeap::new(),
             sent: VecDeque::new(),
             tags: 0,
@@ -45,7 +48,8 @@ impl Shard {
     /// When something is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let work = self.deadlines.peek().map(|Reverse((at, _))| *at);
-        [work, self.layer.poll_timeout(), self.subscriptions.next_deadline()].into_iter().flatten().min()
+        let calls = self.calls.next_deadline();
+        [work, self.layer.poll_timeout(), self.subscriptions.next_deadline(), calls].into_iter().flatten().min()
     }
 
     /// The packet that `tag` went out with.
@@ -131,6 +135,7 @@ impl Turn<'_> {
             }
         }
         crate::service::notify::fire(self);
+        crate::service::agent::fire(self);
     }
 
     /// Hands events to their work and what is to be sent to `out`, until both are empty.

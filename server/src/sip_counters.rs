@@ -45,6 +45,12 @@ counters! {
     forbidden_hop => "chappe_sip_forbidden_next_hops_total",
     /// Requests refused because nobody vouches for their sender.
     relay_denied => "chappe_sip_relay_denied_total",
+    /// Calls that the server itself has taken up.
+    call_received => "chappe_sip_calls_received_total",
+    /// Calls that the server itself has begun.
+    call_made => "chappe_sip_calls_made_total",
+    /// Calls of the server itself that were not begun: too many, or nothing that it can take.
+    call_refused => "chappe_sip_calls_refused_total",
     /// Registrations that put something new on disk.
     registered => "chappe_sip_registrations_total",
     /// Registrations that only renewed a binding.

@@ -17,7 +17,8 @@ pub enum Work {
     Notify(Box<Notification>),
 }
 
-/// Names a piece of work and one of its branches; fits the token of a transaction. 0 is nobody's.
+/// Names a piece of work and one of its branches, or a call and one of its requests; fits the token of a transaction.
+/// 0 is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Token(pub u64);
 
@@ -36,6 +37,16 @@ impl Token {
 
     pub fn branch_index(self) -> usize {
         (self.0 & 0xff) as usize
+    }
+
+    /// A request of a call: generation 0, which no work has. `number` is not 0.
+    pub fn of_call(number: u32, request: u8) -> Token {
+        Token(u64::from(number) << 8 | u64::from(request))
+    }
+
+    /// The number of the call, where it is the token of one.
+    pub fn call(self) -> Option<u32> {
+        (self.0 != 0 && self.generation() == 0).then_some((self.0 >> 8) as u32)
     }
 
     fn slot(self) -> usize {
@@ -133,6 +144,17 @@ mod tests {
         works.put(token, work());
         assert!(works.take(next).is_none(), "an old token changes nothing");
         assert_eq!(works.len(), 1);
+    }
+
+    #[test]
+    fn a_call_is_no_work() {
+        let mut works = Works::default();
+        let token = works.reserve();
+        works.put(token, work());
+        let call = Token::of_call(u32::MAX, 255);
+        assert_eq!((call.call(), call.branch_index(), token.call()), (Some(u32::MAX), 255, None));
+        assert!(works.take(Token::of_call(token.0 as u32 >> 8, 0)).is_none());
+        assert_eq!(Token(0).call(), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::reply::Reply;
 use crate::transaction::Timers;
 use timer::SessionTimer;
 pub use uac::NewInvite;
+pub use uas::Incoming;
 
 /// An INVITE within the call waits for so long: somebody may have to be asked.
 const REINVITE: Duration = Duration::from_secs(180);
@@ -196,7 +197,7 @@ pub struct Body {
 /// ```
 #[derive(Debug)]
 enum Phase {
-    Incoming(uas::Incoming),
+    Incoming(uas::Unanswered),
     Calling(uac::Calling),
     Up,
     /// Our BYE, or what is left of an INVITE, waits for its end.
@@ -358,6 +359,16 @@ impl Usage {
     /// Ended for the application; what is left is between the two ends.
     pub fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ending | Phase::Over)
+    }
+
+    /// Whether a request, or an INVITE with a 2xx, is still of interest.
+    pub fn is_under_way(&self, id: RequestId) -> bool {
+        self.pending.iter().any(|pending| pending.id == id)
+    }
+
+    /// An answer to a request of ours is still to come.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.iter().any(|pending| !pending.answered)
     }
 
     /// Nothing will come or go any more.

@@ -131,6 +131,8 @@ section! {
         pub t4: Duration = seconds(5) => millis(10)..=minutes(1);
         /// Timer C, how long an INVITE may ring: more than 3 minutes by the RFC.
         pub timer_c: Duration = seconds(185) => seconds(1)..=hours(1);
+        /// How long a call of the server itself lasts without a sign of life (RFC 4028).
+        pub session_expires: Duration = minutes(30) => seconds(90)..=days(1);
     }
 }
 
@@ -147,6 +149,10 @@ section! {
         pub max_breadth: u32 = 60 => 1..=1000;
         /// Transactions at a time; more are refused with 503.
         pub max_transactions: u32 = 200_000 => 100..=100_000_000;
+        /// Calls of the server itself at a time; more are refused with 503.
+        pub max_calls: u32 = 100_000 => 1..=10_000_000;
+        /// The same with one peer.
+        pub max_calls_per_peer: u32 = 200 => 1..=1_000_000;
         /// Time a connection may be silent. A client that keeps its flow alive (RFC 5626) is never silent for that long.
         pub idle_timeout: Duration = minutes(15) => seconds(10)..=days(1);
         /// Time in which a message that has begun to arrive has to be complete.

@@ -132,6 +132,8 @@ impl Node for Operator {
             out.family("chappe_sip_work", Kind::Gauge, "Requests being forwarded or delivered now.").sample(&[], work);
             out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions to registrations now.")
                 .sample(&[], core.watched.count());
+            out.family("chappe_sip_calls", Kind::Gauge, "Calls of the server itself now.")
+                .sample(&[], core.calls.count());
             counter(
                 out,
                 "chappe_sip_retransmissions_sent_total",

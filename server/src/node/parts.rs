@@ -24,6 +24,7 @@ use crate::hops::{Face, Hops};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::resolve::Resolver;
+use crate::service::agent::{self, CallLimits};
 use crate::service::drain::Drain;
 
 /// Keys remembered in the tables of rates.
@@ -146,18 +147,18 @@ pub(super) fn core(
         drain,
         resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
         layer: layer::Config {
-            timers: Timers {
-                t1: config.sip.timers.t1,
-                t2: config.sip.timers.t2,
-                t4: config.sip.timers.t4,
-                ..Timers::default()
-            },
+            timers: timers(config),
             limit: (config.sip.limits.max_transactions as usize).div_ceil(SHARDS),
         },
         trace: Default::default(),
         metrics,
         runtime: tokio::runtime::Handle::current(),
     })
+}
+
+fn timers(config: &Config) -> Timers {
+    let timers = &config.sip.timers;
+    Timers { t1: timers.t1, t2: timers.t2, t4: timers.t4, ..Timers::default() }
 }
 
 fn settings(config: &Config, echo: Option<String>) -> Settings {
@@ -199,6 +200,16 @@ fn settings(config: &Config, echo: Option<String>) -> Settings {
         retry_after: seconds(config.limits.overload.retry_after),
         max_store_queue: config.limits.overload.max_store_queue as usize,
         echo: echo.map(Into::into),
+        calls: chappe_sip::usage::Policy {
+            timers: timers(config),
+            allow: agent::ALLOW,
+            session_expires: seconds(config.sip.timers.session_expires),
+            ..chappe_sip::usage::Policy::default()
+        },
+        call_limits: CallLimits {
+            calls: config.sip.limits.max_calls as usize,
+            per_peer: config.sip.limits.max_calls_per_peer as usize,
+        },
     }
 }
 

@@ -238,8 +238,12 @@ pub fn deadline(turn: &mut Turn<'_>, token: Token, mut work: Box<Proxied>) {
 /// CANCEL (RFC 3261 §9.2, §16.10).
 pub fn cancel(turn: &mut Turn<'_>, key: ServerKey, invite: Option<ServerKey>, message: &Message) {
     let Some(invite) = invite else { return turn.answer(key, message, 481) };
+    let token = turn.shard.layer.user(invite).map(Token);
+    if let Some(token) = token.filter(|token| token.call().is_some()) {
+        return super::agent::cancel(turn, token, key, invite, message);
+    }
     turn.answer(key, message, 200);
-    let Some(token) = turn.shard.layer.user(invite).map(Token) else { return };
+    let Some(token) = token else { return };
     match turn.shard.works.take(token) {
         Some(Work::Proxied(mut work)) => {
             work.cancel_reason = message.header(HeaderName::Reason).map(|r| String::from_utf8_lossy(r).into_owned());
@@ -533,6 +537,11 @@ fn changed_uri(routed: &Routed<'_>) -> Option<Box<str>> {
 
 /// A binding whose contact a Request-URI is, for clients that are reached only by the connection they opened.
 fn registered_way(core: &Core, routed: &Routed<'_>, uri: &Uri<'_>) -> Option<Way> {
+    registered_hop(core, uri).map(|hop| Way::on(routed, hop))
+}
+
+/// The way to the device whose contact a URI is.
+pub fn registered_hop(core: &Core, uri: &Uri<'_>) -> Option<Hop> {
     let user = uri.user_decoded();
     core.settings.domains.iter().find_map(|domain| {
         let aor = format!("{user}@{domain}");
@@ -544,8 +553,7 @@ fn registered_way(core: &Core, routed: &Routed<'_>, uri: &Uri<'_>) -> Option<Way
                 |b| Uri::parse(b.contact().as_bytes()).is_ok_and(|contact| contact.equals(uri)),
             );
             let binding = found.first()?.binding;
-            let hop = core.hops.of_binding(binding, &core.local, &core.tokens);
-            Some(Way::on(routed, hop))
+            Some(core.hops.of_binding(binding, &core.local, &core.tokens))
         })
     })
 }

@@ -73,7 +73,15 @@ impl Agent {
                 Some(usage) if !message.to_tag().is_empty() => usage.handle_request(now, key, &message),
                 None if message.method() == Method::Invite => {
                     let (tag, contact) = (format!("{}t", self.name), format!("<sip:{}>", self.name));
-                    match Usage::incoming(&self.policy, key, &message, &tag, &contact, false, self.seed) {
+                    let new = Incoming {
+                        key,
+                        request: &message,
+                        local_tag: &tag,
+                        contact: &contact,
+                        secure: false,
+                        random: self.seed,
+                    };
+                    match Usage::incoming(&self.policy, new) {
                         Ok(usage) => {
                             self.usage = Some(usage);
                             self.log.push("invite".to_owned());

@@ -16,9 +16,24 @@ use crate::reply::Reply;
 /// A provisional answer is repeated so often, or a proxy takes the call for dead (§13.3.1.1).
 const AGAIN: Duration = Duration::from_secs(60);
 
+/// An INVITE that comes in.
+#[derive(Debug, Clone, Copy)]
+pub struct Incoming<'a> {
+    pub key: ServerKey,
+    pub request: &'a Arc<Message>,
+    /// Goes into our answers.
+    pub local_tag: &'a str,
+    /// Our Contact value with its angle brackets.
+    pub contact: &'a str,
+    /// It came over TLS.
+    pub secure: bool,
+    /// A number that nobody can foresee.
+    pub random: u64,
+}
+
 /// An INVITE without a final answer.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct Unanswered {
     pub(super) key: ServerKey,
     pub(super) request: Arc<Message>,
     /// When the last provisional answer goes once more.
@@ -39,21 +54,13 @@ pub(super) struct Unacked {
 }
 
 impl Usage {
-    /// A call that comes in; nothing is answered yet. `local_tag` goes into our answers, `contact` is our Contact value
-    /// with its angle brackets, `secure`: the request came over TLS, `random`: a number that nobody can foresee.
-    pub fn incoming(
-        policy: &Policy,
-        key: ServerKey,
-        request: &Arc<Message>,
-        local_tag: &str,
-        contact: &str,
-        secure: bool,
-        random: u64,
-    ) -> Result<Usage, Refused> {
+    /// A call that comes in; nothing is answered yet.
+    pub fn incoming(policy: &Policy, new: Incoming<'_>) -> Result<Usage, Refused> {
+        let Incoming { key, request, local_tag, contact, secure, random } = new;
         let dialog = Dialog::uas(request, local_tag, secure)?;
         Agreed::as_uas(request, policy.session_expires, policy.min_se)
             .map_err(|TooSmall { min }| Refused::TooSmall { min })?;
-        let incoming = Incoming { key, request: Arc::clone(request), repeat: None };
+        let incoming = Unanswered { key, request: Arc::clone(request), repeat: None };
         let mut usage = Usage::new(policy.clone(), contact, Phase::Incoming(incoming), random);
         usage.dialog = Some(dialog);
         usage.note_allow(request);
@@ -176,7 +183,7 @@ impl Usage {
     }
 
     pub(super) fn uas_timeout(&mut self, now: Instant) {
-        if let Phase::Incoming(Incoming { key, repeat: Some((at, status, bytes)), .. }) = &mut self.phase
+        if let Phase::Incoming(Unanswered { key, repeat: Some((at, status, bytes)), .. }) = &mut self.phase
             && *at <= now
         {
             *at = now + AGAIN;
