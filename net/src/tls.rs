@@ -2,6 +2,7 @@
 
 mod certificates;
 mod proof;
+mod signatures;
 mod verify;
 
 use std::io;
