@@ -235,11 +235,11 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
     for n in 0..options.users {
         agents.push(Agent::open(&options, options.first + n).await?);
     }
-    let (next, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+    let pace = Pace::new(options.rate, options.time, options.timeout);
     let mut running = JoinSet::new();
     for (n, agent) in agents.into_iter().enumerate() {
         let callee = options.user.replace("{}", &(options.first + options.users + n).to_string());
-        running.spawn(act(agent, callee, options.clone(), next.clone(), start));
+        running.spawn(act(agent, callee, options.clone(), pace.clone()));
     }
     let mut report = LoadReport {
         kind: options.kind.name().into(),
@@ -251,37 +251,52 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
             report.merge(&part);
         }
     }
-    report.took = start.elapsed();
+    report.took = pace.start.elapsed();
     callees.abort_all();
     Ok(report)
 }
 
-/// One user's share of the load.
-async fn act(
-    mut agent: Agent,
-    callee: String,
-    options: Arc<LoadOptions>,
-    next: Arc<AtomicU64>,
+/// When the exchanges of all users are due.
+struct Pace {
+    /// In a second, by all together; 0: each begins when its last one is done.
+    rate: f64,
+    begun: AtomicU64,
     start: Instant,
-) -> LoadReport {
-    /// Beginning this much after the due time counts as late: no user was idle.
-    const LATE: Duration = Duration::from_millis(50);
-    let mut report = LoadReport::default();
-    let end = start + options.time;
-    loop {
-        let due = match options.rate > 0.0 {
+    end: Instant,
+    timeout: Duration,
+}
+
+impl Pace {
+    fn new(rate: f64, time: Duration, timeout: Duration) -> Arc<Pace> {
+        let start = Instant::now();
+        Arc::new(Pace { rate, begun: AtomicU64::new(0), start, end: start + time, timeout })
+    }
+
+    /// Waits until the next exchange is due, and gives the time that it was due at; `None` when there are to be no more.
+    async fn next(&self, report: &mut LoadReport) -> Option<Instant> {
+        /// Beginning this much after the due time counts as late: nobody was idle.
+        const LATE: Duration = Duration::from_millis(50);
+        let due = match self.rate > 0.0 {
             false => Instant::now(),
-            true => start + Duration::from_secs_f64(next.fetch_add(1, Ordering::Relaxed) as f64 / options.rate),
+            true => self.start + Duration::from_secs_f64(self.begun.fetch_add(1, Ordering::Relaxed) as f64 / self.rate),
         };
-        if due >= end {
-            break;
+        if due >= self.end {
+            return None;
         }
         tokio::time::sleep_until(due).await;
         let now = Instant::now();
-        if now >= end + options.timeout {
-            break;
+        if now >= self.end + self.timeout {
+            return None;
         }
         report.late += u64::from(now > due + LATE);
+        Some(due)
+    }
+}
+
+/// One user's share of the load.
+async fn act(mut agent: Agent, callee: String, options: Arc<LoadOptions>, pace: Arc<Pace>) -> LoadReport {
+    let mut report = LoadReport::default();
+    while let Some(due) = pace.next(&mut report).await {
         let outcome = match options.kind {
             Kind::Register => agent.register_once().await,
             Kind::Message => agent.message(&callee).await,

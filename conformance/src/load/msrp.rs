@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::agent::Outcome;
-use super::{LoadError, LoadReport};
+use super::{LoadError, LoadReport, Pace};
 use crate::digest::{Challenge, Credentials};
 use crate::msrp::{Decoder, Frame, Place, Reading, Via, Writing, connect, response, uris};
 use crate::target::TargetError;
@@ -454,7 +453,7 @@ pub async fn run(options: MsrpOptions) -> Result<LoadReport, LoadError> {
     let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
     let body = Arc::new(vec![b'x'; options.size]);
     let options = Arc::new(options);
-    let (next, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+    let pace = Pace::new(options.rate, options.time, options.timeout);
     let mut running = JoinSet::new();
     for (number, ((from, to), inbox)) in ends.into_iter().zip(inboxes).enumerate() {
         let mut path: Vec<&str> = from.path.iter().map(String::as_str).collect();
@@ -470,7 +469,7 @@ pub async fn run(options: MsrpOptions) -> Result<LoadReport, LoadError> {
             sent: 0,
             run: epoch,
         };
-        running.spawn(act(session, options.clone(), body.clone(), next.clone(), start));
+        running.spawn(act(session, options.clone(), body.clone(), pace.clone()));
     }
     let mut report =
         LoadReport { kind: "msrp".into(), target: format!("{}/{}", place.addr, via.name()), ..LoadReport::default() };
@@ -479,37 +478,15 @@ pub async fn run(options: MsrpOptions) -> Result<LoadReport, LoadError> {
             report.merge(&part);
         }
     }
-    report.took = start.elapsed();
+    report.took = pace.start.elapsed();
     background.abort_all();
     Ok(report)
 }
 
 /// One session's share of the load.
-async fn act(
-    mut session: Session,
-    options: Arc<MsrpOptions>,
-    body: Arc<Vec<u8>>,
-    next: Arc<AtomicU64>,
-    start: Instant,
-) -> LoadReport {
-    /// Beginning this much after the due time counts as late: no session was idle.
-    const LATE: Duration = Duration::from_millis(50);
+async fn act(mut session: Session, options: Arc<MsrpOptions>, body: Arc<Vec<u8>>, pace: Arc<Pace>) -> LoadReport {
     let mut report = LoadReport::default();
-    let end = start + options.time;
-    loop {
-        let due = match options.rate > 0.0 {
-            false => Instant::now(),
-            true => start + Duration::from_secs_f64(next.fetch_add(1, Ordering::Relaxed) as f64 / options.rate),
-        };
-        if due >= end {
-            break;
-        }
-        tokio::time::sleep_until(due).await;
-        let now = Instant::now();
-        if now >= end + options.timeout {
-            break;
-        }
-        report.late += u64::from(now > due + LATE);
+    while let Some(due) = pace.next(&mut report).await {
         let (outcome, usable) = session.exchange(&options, &body, &mut report.octets).await;
         report.add(outcome.at.saturating_duration_since(due), outcome);
         if !usable {

@@ -158,20 +158,31 @@ impl Client {
         (format!("Authorization: {}", credentials.answer(challenge)), credentials.rspauth(challenge))
     }
 
-    /// An AUTH that answers `challenge`.
-    pub(crate) async fn ask(&mut self, challenge: &Challenge, lines: &[&str]) -> Verdict<Asked> {
+    /// An AUTH that answers `challenge`, and the `rspauth` to expect; not sent.
+    pub(crate) fn auth_with(&mut self, challenge: &Challenge) -> (Req, String) {
         let mut req = self.auth();
         let (line, rspauth) = self.credentials(challenge, &req);
         req.lines.push(line);
+        (req, rspauth)
+    }
+
+    /// An AUTH that answers `challenge`.
+    pub(crate) async fn ask(&mut self, challenge: &Challenge, lines: &[&str]) -> Verdict<Asked> {
+        let (mut req, rspauth) = self.auth_with(challenge);
         req.lines.extend(lines.iter().map(|line| (*line).to_owned()));
         Ok(Asked { answer: self.exchange(&req).await?, rspauth })
     }
 
-    /// AUTH, 401, AUTH, 200: one more session.
-    pub(crate) async fn authenticate(&mut self, lines: &[&str]) -> Verdict<Session> {
+    /// AUTH, 401, AUTH, and whatever that is answered.
+    pub(crate) async fn answered(&mut self, lines: &[&str]) -> Verdict<Asked> {
         let (_, challenge) = self.challenged().await?;
         self.nc = 0;
-        let asked = self.ask(&challenge, lines).await?;
+        self.ask(&challenge, lines).await
+    }
+
+    /// AUTH, 401, AUTH, 200: one more session.
+    pub(crate) async fn authenticate(&mut self, lines: &[&str]) -> Verdict<Session> {
+        let asked = self.answered(lines).await?;
         self.granted(&asked.answer)
     }
 

@@ -152,11 +152,14 @@ fn value<'a>(info: &'a [(String, String)], name: &str) -> Option<&'a str> {
     info.iter().find(|(got, _)| got == name).map(|(_, value)| value.as_str())
 }
 
+fn is_granted(answer: &Frame) -> Verdict {
+    check!(answer.status == Some(200), "expected 200 to AUTH, got {}", answer.start);
+    Ok(())
+}
+
 async fn info(ctx: Ctx) -> Verdict {
-    let mut client = client(&ctx).await?;
-    let (_, challenge) = client.challenged().await?;
-    let asked = client.ask(&challenge, &[]).await?;
-    client.granted(&asked.answer)?;
+    let asked = client(&ctx).await?.answered(&[]).await?;
+    is_granted(&asked.answer)?;
     let info = info_of(&asked.answer)?;
     for name in ["rspauth", "cnonce", "nc", "qop"] {
         check!(value(&info, name).is_some(), "Authentication-Info has no {name}");
@@ -167,10 +170,8 @@ async fn info(ctx: Ctx) -> Verdict {
 }
 
 async fn rspauth(ctx: Ctx) -> Verdict {
-    let mut client = client(&ctx).await?;
-    let (_, challenge) = client.challenged().await?;
-    let asked = client.ask(&challenge, &[]).await?;
-    client.granted(&asked.answer)?;
+    let asked = client(&ctx).await?.answered(&[]).await?;
+    is_granted(&asked.answer)?;
     let got = value(&info_of(&asked.answer)?, "rspauth").map(|value| value.trim_matches('"').to_owned());
     check!(got.as_deref() == Some(asked.rspauth.as_str()), "rspauth is {got:?}, not {}", asked.rspauth);
     Ok(())
@@ -272,8 +273,7 @@ async fn wrong(ctx: &Ctx, user: Option<&str>) -> Verdict<Frame> {
         client.relay = client.relay.replace(&client.account.user, user);
         client.account.user = user.to_owned();
     }
-    let (_, challenge) = client.challenged().await?;
-    Ok(client.ask(&challenge, &[]).await?.answer)
+    Ok(client.answered(&[]).await?.answer)
 }
 
 async fn wrong_password(ctx: Ctx) -> Verdict {
@@ -301,11 +301,8 @@ async fn made_up(ctx: Ctx) -> Verdict {
 async fn replay(ctx: Ctx) -> Verdict {
     let mut client = client(&ctx).await?;
     let (_, challenge) = client.challenged().await?;
-    let mut req = client.auth();
-    let (line, _) = client.credentials(&challenge, &req);
-    req.lines.push(line);
-    let answer = client.exchange(&req).await?;
-    client.granted(&answer)?;
+    let (req, _) = client.auth_with(&challenge);
+    is_granted(&client.exchange(&req).await?)?;
     let mut thief = Client::open(&ctx, home(&ctx)?, 0).await?;
     let again = req.tid(ctx.id());
     let answer = thief.exchange(&again).await?;
@@ -319,9 +316,7 @@ async fn failures(ctx: Ctx) -> Verdict {
     client.account.password.push_str("-wrong");
     let (_, challenge) = client.challenged().await?;
     for _ in 0..TRIES {
-        let mut req = client.auth();
-        let (line, _) = client.credentials(&challenge, &req);
-        req.lines.push(line);
+        let (req, _) = client.auth_with(&challenge);
         if client.send(&req).await.is_err() {
             return Ok(());
         }
@@ -353,8 +348,7 @@ async fn sessions(ctx: Ctx) -> Verdict {
 
 /// Asks for so many seconds; the answer, and those granted.
 async fn asks(client: &mut Client, seconds: u64) -> Verdict<(Frame, Option<Session>)> {
-    let (_, challenge) = client.challenged().await?;
-    let answer = client.ask(&challenge, &[&format!("Expires: {seconds}")]).await?.answer;
+    let answer = client.answered(&[&format!("Expires: {seconds}")]).await?.answer;
     let session = if answer.status == Some(200) { Some(client.granted(&answer)?) } else { None };
     Ok((answer, session))
 }
