@@ -3,6 +3,7 @@
 mod certificate;
 mod dns;
 mod machine;
+mod relay;
 
 use std::fmt;
 
@@ -66,6 +67,7 @@ impl fmt::Display for Finding {
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = machine::examine(config);
     findings.extend(certificate::examine(config));
+    findings.extend(relay::examine(config));
     findings.extend(dns::examine(config).await);
     findings
 }
