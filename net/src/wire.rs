@@ -14,6 +14,9 @@ use crate::websocket::WebSocket;
 /// How many pieces one system call takes.
 const PIECES: usize = 16;
 
+/// What a TLS record holds at most.
+const RECORD: usize = 16 * 1024;
+
 pub(crate) struct Wire {
     tcp: TcpStream,
     tls: Option<Box<rustls::Connection>>,
@@ -55,27 +58,40 @@ impl Wire {
             return Poll::Ready(Ok(n));
         }
         let Some(tls) = &mut self.tls else { return poll_tcp(&mut self.tcp, cx, buffer) };
-        loop {
-            match tls.reader().read(buffer) {
-                Ok(n) => return Poll::Ready(Ok(n)),
+        let mut done = 0;
+        // As many records as there are: what they lead to is done once for all.
+        while buffer.len() - done >= RECORD {
+            match tls.reader().read(&mut buffer[done..]) {
+                Ok(0) => break,
+                Ok(n) => {
+                    done += n;
+                    continue;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 // The stream ended without the peer's closing alert; a message that this cut short stays unfinished.
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Poll::Ready(Ok(0)),
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-            match tls.read_tls(&mut Polled { tcp: &mut self.tcp, cx }) {
-                Ok(0) => return Poll::Ready(Ok(0)),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(_) if done > 0 => break,
                 Err(e) => return Poll::Ready(Err(e)),
             }
             let processed = tls.process_new_packets();
             // An alert about what was wrong, or the answer to a key update.
             let _ = push(tls, &self.tcp);
-            if let Err(error) = processed {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            match processed {
+                Ok(state) if state.plaintext_bytes_to_read() > 0 || state.peer_has_closed() => continue,
+                Ok(_) => {}
+                // It comes again when what there was has been handed over.
+                Err(_) if done > 0 => break,
+                Err(error) => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error))),
+            }
+            match tls.read_tls(&mut Polled { tcp: &mut self.tcp, cx }) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_) if done > 0 => break,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(e) => return Poll::Ready(Err(e)),
             }
         }
+        Poll::Ready(Ok(done))
     }
 
     /// Whether the system knows of an error that nobody has met yet.
