@@ -21,6 +21,9 @@ pub const UNIT: usize = 2048;
 /// Slices up to this size are copied next to the head, which is cheaper than a piece of their own.
 const COPY: usize = 2048;
 
+/// What is left of a slice is copied up to this size, so that the rest of it is free.
+const TAIL: usize = 64;
+
 /// How one connection sends; sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutgoingConfig {
@@ -494,12 +497,15 @@ impl Outgoing {
         }
         let flag = ends.unwrap_or(Flag::More);
         chunk.head.write(&mut out.text, id, range);
-        chunk.take_into(body, &mut out.text);
+        out.push_text();
+        chunk.take_into(body, &mut out.buffer);
+        let mut len = out.text.len() + body;
+        out.text.clear();
         if chunk.head.has_body() {
             out.text.extend_from_slice(b"\r\n");
         }
         crate::write::end_line(&mut out.text, id.as_str(), flag);
-        let len = out.text.len();
+        len += out.text.len();
         stream.credit -= len as i64;
         let head = chunk.head.clone();
         if ends.is_some() {
@@ -639,6 +645,10 @@ impl Chunk {
     /// At most so many of the waiting bytes, but one if there is one.
     fn take(&mut self, most: usize) -> Bytes {
         let piece = self.front.split_to(most.min(self.front.len()));
+        if !self.front.is_empty() && self.front.len() <= TAIL {
+            // The byte that waits for the end would hold all that it came with.
+            self.front = Bytes::copy_from_slice(&self.front);
+        }
         self.took(piece.len());
         piece
     }
@@ -661,7 +671,7 @@ impl Chunk {
         }
     }
 
-    fn take_into(&mut self, bytes: usize, out: &mut Vec<u8>) {
+    fn take_into(&mut self, bytes: usize, out: &mut BytesMut) {
         let mut left = bytes;
         while left > 0 && !self.front.is_empty() {
             let now = left.min(self.front.len());

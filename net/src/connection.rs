@@ -15,6 +15,7 @@ use chappe_sip::Flow;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::buffers::{self, READ};
 use crate::config::ListenerConfig;
 use crate::events::{CloseReason, Reading};
 use crate::frame::{Frame, FrameError, Framer, SipFramer};
@@ -25,8 +26,6 @@ use crate::tls::Proof;
 use crate::websocket::{PieceList, WebSocket, WebSocketEnd};
 use crate::wire::Wire;
 
-/// Bytes asked of the socket at a time.
-const READ: usize = 64 * 1024;
 /// Reads of one connection before other tasks of the thread have their turn.
 const READS_PER_TURN: usize = 8;
 
@@ -547,7 +546,7 @@ impl Pump {
     }
 
     /// Hands over bytes as they came.
-    fn hand_over(&mut self, data: &[u8], out: &mut Outbox) {
+    fn hand_over(&mut self, data: &Bytes, out: &mut Outbox) {
         if self.ending.is_some() {
             return;
         }
@@ -561,7 +560,7 @@ impl Pump {
     /// Hands over what of a read is payload of a raw WebSocket. Returns why the connection ends, if it does at once.
     fn hand_over_pieces(
         &mut self,
-        read: &[u8],
+        read: &Bytes,
         pieces: &PieceList,
         end: Option<WebSocketEnd>,
         out: &mut Outbox,
@@ -581,8 +580,8 @@ impl Pump {
             }
         };
         for piece in pieces {
-            let data = &read[piece.at.clone()];
-            if !data.is_empty() && !note(net.events().data(flow, data, out))
+            let data = read.slice(piece.at.clone());
+            if !data.is_empty() && !note(net.events().data(flow, &data, out))
                 || piece.last && !note(net.events().message_end(flow, out))
             {
                 break;
@@ -651,35 +650,46 @@ impl Pump {
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], out: &mut Outbox) -> Poll<CloseReason> {
         for _ in 0..READS_PER_TURN {
+            let mut end = None;
             match self.turn(cx, scratch) {
-                Turn::Data(length) => {
-                    match self.framer {
-                        Cutter::Raw => self.hand_over(&scratch[..length], out),
-                        _ => self.deliver(&scratch[..length], out),
-                    }
-                    self.connection.net.flush_near(out, &self.connection);
-                }
-                Turn::Messages(messages, end) => {
-                    let end = self.deliver_messages(messages, end, out);
-                    self.connection.net.flush_near(out, &self.connection);
-                    if let Some(why) = end {
-                        return Poll::Ready(why);
-                    }
-                }
-                Turn::Pieces(pieces, end) => {
-                    let end = self.hand_over_pieces(scratch, &pieces, end, out);
-                    self.connection.net.flush_near(out, &self.connection);
-                    if let Some(why) = end {
-                        return Poll::Ready(why);
-                    }
-                }
-                Turn::Writable => {
-                    let Connection { net, flow, .. } = &*self.connection;
-                    net.events().writable(flow, out);
-                    net.flush_near(out, &self.connection);
-                }
+                Turn::Data(length) => self.deliver(&scratch[..length], out),
+                Turn::Messages(messages, why) => end = self.deliver_messages(messages, why, out),
+                // Those are for raw connections.
+                Turn::Pieces(..) | Turn::Writable => {}
                 Turn::Wait => return Poll::Pending,
                 Turn::End(why) => return Poll::Ready(why),
+            }
+            self.connection.net.flush_near(out, &self.connection);
+            if let Some(why) = end {
+                return Poll::Ready(why);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The same for a raw connection, whose user may keep what was read.
+    fn run_raw(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<CloseReason> {
+        for _ in 0..READS_PER_TURN {
+            let mut buffer = buffers::take();
+            let mut end = None;
+            match self.turn(cx, &mut buffer) {
+                Turn::Data(length) => self.hand_over(&buffers::lend(buffer).slice(..length), out),
+                Turn::Pieces(pieces, why) => {
+                    end = self.hand_over_pieces(&buffers::lend(buffer), &pieces, why, out);
+                }
+                other => {
+                    buffers::put_back(buffer);
+                    match other {
+                        Turn::Writable => self.connection.net.events().writable(&self.connection.flow, out),
+                        Turn::End(why) => return Poll::Ready(why),
+                        _ => return Poll::Pending,
+                    }
+                }
+            }
+            self.connection.net.flush_near(out, &self.connection);
+            if let Some(why) = end {
+                return Poll::Ready(why);
             }
         }
         cx.waker().wake_by_ref();
@@ -722,12 +732,17 @@ impl Future for Pump {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Taken out of the cell, so that a nested use would find an empty one and not this.
-        let mut scratch = SCRATCH.take();
-        scratch.resize(READ, 0);
+        // Taken out of the cells, so that a nested use would find empty ones and not these.
         let mut out = OUTBOX.take().unwrap_or_default();
-        let result = self.run(cx, &mut scratch, &mut out);
-        SCRATCH.set(scratch);
+        let result = if matches!(self.framer, Cutter::Raw) {
+            self.run_raw(cx, &mut out)
+        } else {
+            let mut scratch = SCRATCH.take();
+            scratch.resize(READ, 0);
+            let result = self.run(cx, &mut scratch, &mut out);
+            SCRATCH.set(scratch);
+            result
+        };
         OUTBOX.set(Some(out));
         result.map(|why| self.finish(why))
     }

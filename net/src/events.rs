@@ -30,8 +30,9 @@ pub trait Events: Send + Sync + 'static {
     }
 
     /// Bytes of a raw listener's connection as they came, uncut, at most 64 kB. `Pause` takes effect after the read
-    /// that these are part of, of which more calls may follow on a WebSocket.
-    fn data(&self, flow: &Flow, bytes: &[u8], out: &mut Outbox) -> Reading {
+    /// that these are part of, of which more calls may follow on a WebSocket. Parts of `bytes` may be kept without a
+    /// copy, but each keeps a buffer of 64 kB.
+    fn data(&self, flow: &Flow, bytes: &Bytes, out: &mut Outbox) -> Reading {
         let _ = (flow, bytes, out);
         Reading::More
     }

@@ -6,6 +6,7 @@
 //!
 //! Listeners with [`ListenerConfig::raw`] hand over bytes instead of messages ([`Events::data`]), for MSRP.
 
+mod buffers;
 mod config;
 mod connect;
 mod connection;

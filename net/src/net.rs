@@ -225,6 +225,15 @@ impl Net {
         connection.send(Batch::from_iter([(bytes, Outbox::UNTAGGED)]))
     }
 
+    /// Sends pieces of a stream on a connection, in their order and together.
+    pub fn send_all(&self, flow: &Flow, pieces: impl IntoIterator<Item = Bytes>) -> Result<(), SendError> {
+        let batch = Batch::from_iter(pieces.into_iter().map(|piece| (piece, Outbox::UNTAGGED)));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.inner.table.get(flow.connection).ok_or(SendError::Gone)?.send(batch)
+    }
+
     /// Whether a flow can still be sent to. Always for UDP.
     pub fn is_open(&self, flow: &Flow) -> bool {
         flow.connection == 0 || self.inner.table.get(flow.connection).is_some_and(|c| c.is_open())

@@ -221,10 +221,10 @@ impl Events for Forwarder {
         self.ready.lock().unwrap().send(()).unwrap();
     }
 
-    fn data(&self, _flow: &Flow, bytes: &[u8], _out: &mut Outbox) -> Reading {
+    fn data(&self, _flow: &Flow, bytes: &Bytes, _out: &mut Outbox) -> Reading {
         let mut ends = self.ends.lock().unwrap();
         let taker = ends.1.unwrap();
-        self.net.send(&taker, Bytes::copy_from_slice(bytes)).unwrap();
+        self.net.send(&taker, bytes.clone()).unwrap();
         let queued = self.net.queued(&taker);
         self.most.fetch_max(queued, Ordering::Relaxed);
         if queued <= HIGH {

@@ -39,7 +39,7 @@ impl Recorder {
 }
 
 impl Events for Recorder {
-    fn data(&self, flow: &Flow, bytes: &[u8], out: &mut Outbox) -> Reading {
+    fn data(&self, flow: &Flow, bytes: &Bytes, out: &mut Outbox) -> Reading {
         let reading = (self.answer)(self.net.get().unwrap(), flow, bytes, out);
         self.note(Seen::Data(bytes.to_vec()));
         reading

@@ -19,6 +19,9 @@ const PASSES: usize = 4;
 
 const GONE: &str = "Next Hop Is Gone";
 
+/// Parts of a body of this size are not copied; a read has 64 kB at most.
+const SHARED: usize = 32 * 1024;
+
 /// Where a request goes.
 pub(super) struct Route {
     pub to: Arc<Connection>,
@@ -26,6 +29,24 @@ pub(super) struct Route {
     /// URIs of ours that it passes.
     pub shifts: usize,
     pub sessions: SmallVec<[(Arc<Session>, Side); 2]>,
+}
+
+/// A part of a body, and the read that it is of, unless the parser had held it back.
+struct Slice<'a> {
+    slice: &'a [u8],
+    read: &'a Bytes,
+}
+
+impl Slice<'_> {
+    /// To be kept. What is small is copied, for it would hold all of the read.
+    fn keep(&self) -> Bytes {
+        let (whole, part) = (self.read.as_ptr_range(), self.slice.as_ptr_range());
+        if self.slice.len() >= SHARED && whole.start <= part.start && part.end <= whole.end {
+            self.read.slice_ref(self.slice)
+        } else {
+            Bytes::copy_from_slice(self.slice)
+        }
+    }
 }
 
 /// What to do with a request.
@@ -37,13 +58,13 @@ enum Way {
 
 impl Relay {
     /// Takes what was read of a connection.
-    pub(super) fn take(self: &Arc<Self>, from: &Arc<Connection>, inbound: &mut Inbound, bytes: &[u8]) {
+    pub(super) fn take(self: &Arc<Self>, from: &Arc<Connection>, inbound: &mut Inbound, bytes: &Bytes) {
         let Inbound { parser, current, touched, ending } = inbound;
-        let mut input = bytes;
+        let mut input = &bytes[..];
         while !*ending {
             match parser.next(&mut input) {
                 Ok(Some(Event::Head(head))) => *current = self.head(from, head, touched, ending),
-                Ok(Some(Event::Body(slice))) => self.body(from, current, slice, touched),
+                Ok(Some(Event::Body(slice))) => self.body(from, current, Slice { slice, read: bytes }, touched),
                 Ok(Some(Event::End(flag))) => {
                     let ended = std::mem::replace(current, Current::None);
                     self.end(from, ended, flag, touched, ending);
@@ -131,7 +152,8 @@ impl Relay {
         Current::Chunk(Box::new(Passing { head, to, key, sessions }))
     }
 
-    fn body(self: &Arc<Self>, from: &Arc<Connection>, current: &mut Current, slice: &[u8], touched: &mut Touched) {
+    fn body(self: &Arc<Self>, from: &Arc<Connection>, current: &mut Current, body: Slice<'_>, touched: &mut Touched) {
+        let slice = body.slice;
         match current {
             Current::Chunk(passing) => {
                 let mut out = passing.to.way_out.lock();
@@ -153,7 +175,7 @@ impl Relay {
                     *current = Current::Unwanted;
                     return;
                 }
-                let full = out.outgoing.body(passing.key, Bytes::copy_from_slice(slice));
+                let full = out.outgoing.body(passing.key, body.keep());
                 if full
                     && let Some(source) = out.streams.get_mut(&passing.key)
                     && !source.holds
@@ -179,7 +201,7 @@ impl Relay {
                 }
             }
             // The parser keeps it short.
-            Current::Whole { body, .. } => body.extend_from_slice(slice),
+            Current::Whole { body: whole, .. } => whole.extend_from_slice(slice),
             Current::None | Current::Unwanted => {}
         }
     }

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use chappe_msrp::relay::Side;
 use chappe_msrp::{FailureReport, Flag, Note, Outcome, Output};
-use chappe_net::Outbox;
 use smallvec::SmallVec;
 
 use super::connection::{Connection, Current, Outbound, Touched, Waiting, touch};
@@ -56,10 +55,8 @@ impl Relay {
             while !out.gone && net.queued(flow) <= SOCKET_MARK {
                 let Outbound { outgoing, ids, .. } = &mut *out;
                 let sent = outgoing.poll(ids, BUDGET, output);
-                let mut outbox = Outbox::new();
-                output.pieces.drain(..).for_each(|piece| outbox.send(*flow, piece, Outbox::UNTAGGED));
-                // Under the lock, or the order could change.
-                net.flush(&mut outbox);
+                // Under the lock, or the order could change. Of a connection that has ended `closed` tells.
+                let _ = net.send_all(flow, output.pieces.drain(..));
                 for note in output.notes.drain(..) {
                     self.note(&mut out, note, &mut after);
                 }

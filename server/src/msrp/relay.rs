@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use bytes::Bytes;
 use chappe_auth::{Gate, GateConfig};
 use chappe_msrp::auth::AuthPolicy;
 use chappe_msrp::relay::Matching;
@@ -282,7 +283,7 @@ impl Events for Front {
         self.0.register(flow, new);
     }
 
-    fn data(&self, flow: &Flow, bytes: &[u8], _out: &mut Outbox) -> Reading {
+    fn data(&self, flow: &Flow, bytes: &Bytes, _out: &mut Outbox) -> Reading {
         let Some(connection) = self.0.connection(flow) else { return Reading::End };
         let mut inbound = connection.inbound.lock();
         self.0.take(&connection, &mut inbound, bytes);
