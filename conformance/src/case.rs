@@ -15,11 +15,12 @@ use crate::msrp::Places;
 use crate::target::{Account, Options, Proto, host_port, resolve};
 use crate::ua::Ua;
 
-/// How binding a rule is (RFC 2119).
+/// How binding a rule is: by RFC 2119, or as the practice of RCS services, which a server that is one has to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Must,
     Should,
+    Practice,
 }
 
 impl Level {
@@ -27,6 +28,7 @@ impl Level {
         match self {
             Level::Must => "MUST",
             Level::Should => "SHOULD",
+            Level::Practice => "RCS",
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod case;
 mod digest;
+mod handset;
 mod html;
 mod link;
 pub mod load;

@@ -11,7 +11,7 @@ pub enum Status {
     Passed,
     /// A SHOULD is not held.
     Warned,
-    /// A MUST is not held.
+    /// A MUST is not held, or a practice of RCS.
     Failed,
     /// The target lacks it, or an option is missing.
     Skipped,
@@ -54,7 +54,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// True if no MUST failed and something was tested.
+    /// True if nothing failed and something was tested.
     pub fn exit_ok(&self) -> bool {
         self.count(Status::Failed) == 0 && self.cases.iter().any(|case| case.status != Status::Skipped)
     }

@@ -50,7 +50,8 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     let wanted = |case: &Case| {
         let spoken = if case.suite.starts_with("msrp") { msrp } else { options.sip };
         let named = options.suites.iter().any(|s| s == case.suite);
-        (if options.suites.is_empty() { spoken } else { named && (options.sip || spoken) })
+        let always = !suite::ON_DEMAND.contains(&case.suite);
+        (if options.suites.is_empty() { spoken && always } else { named && (options.sip || spoken) })
             && case.name.contains(&options.filter)
     };
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
@@ -114,7 +115,7 @@ async fn judge(case: Case, shared: &Arc<Shared>, keep: bool) -> Tested {
         (Ok(()), _) if warnings.is_empty() => (Status::Passed, String::new()),
         (Ok(()), _) => (Status::Warned, warnings.join("; ")),
         (Err(Stop::Skip(why)), _) => (Status::Skipped, why),
-        (Err(Stop::Fail(why)), Level::Must) => (Status::Failed, why),
+        (Err(Stop::Fail(why)), Level::Must | Level::Practice) => (Status::Failed, why),
         (Err(Stop::Fail(why)), Level::Should) => (Status::Warned, why),
     };
     let transcript = ctx.log.take();

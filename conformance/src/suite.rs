@@ -1,5 +1,6 @@
 //! The suites, one file each. A case's section is of the document its suite is named after.
 
+mod chat;
 mod digest;
 mod events;
 mod forking;
@@ -21,6 +22,9 @@ mod websocket;
 
 use crate::case::Case;
 
+/// Suites that are run only where they are named: they want more of a server than SIP and MSRP.
+pub(crate) const ON_DEMAND: [&str; 1] = [chat::NAME];
+
 /// Every case in order of report.
 pub(crate) fn all() -> Vec<Case> {
     [
@@ -38,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
         events::cases(),
         websocket::cases(),
         habits::cases(),
+        chat::cases(),
         msrp::cases(),
         msrp_relay::cases(),
         msrp_connection::cases(),

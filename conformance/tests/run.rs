@@ -12,6 +12,16 @@ fn every_torture_message_is_listed() {
     assert_eq!(count("rfc5118"), 12);
 }
 
+/// It judges chat servers, which most targets are not.
+#[test]
+fn the_chat_suite_is_of_every_kind_with_every_other() {
+    let chat: Vec<_> = list().into_iter().filter(|case| case.suite == "chat").collect();
+    for kind in ["rcse", "cpm", "pager", "browser"] {
+        let to = |other: &str| chat.iter().filter(|case| case.name.starts_with(&format!("{kind}-to-{other}-"))).count();
+        assert_eq!([to("rcse"), to("cpm"), to("pager"), to("browser")].iter().filter(|cases| **cases >= 3).count(), 4);
+    }
+}
+
 /// A target that answers every datagram with the same octets.
 fn parrot(answer: &'static [u8]) -> Target {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");

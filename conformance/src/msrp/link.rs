@@ -100,6 +100,13 @@ impl Conn {
         }
     }
 
+    /// A connection to an address that is not among those given for the target.
+    pub(crate) async fn dial(place: &Place, log: &Transcript) -> io::Result<Conn> {
+        let via = if place.secure { Via::Tls } else { Via::Tcp };
+        let (read, write, local, rest) = connect(place, via).await?;
+        Ok(Conn::new(via, local, read, write, rest, log))
+    }
+
     /// A connection the target made to a listener of ours.
     pub(crate) fn accepted(stream: TcpStream, log: &Transcript) -> io::Result<Conn> {
         let local = stream.local_addr()?;
