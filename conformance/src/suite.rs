@@ -5,6 +5,7 @@ mod digest;
 mod events;
 mod forking;
 mod habits;
+mod imdn;
 mod message;
 mod msrp;
 mod msrp_connection;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Vec<Case> {
         events::cases(),
         websocket::cases(),
         habits::cases(),
+        imdn::cases(),
         chat::cases(),
         msrp::cases(),
         msrp_relay::cases(),
