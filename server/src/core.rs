@@ -27,6 +27,7 @@ use crate::hops::Hops;
 use crate::identity::Identity;
 use crate::location::Location;
 use crate::metrics::{Metrics, Shed};
+use crate::msrp::endpoint::Endpoint;
 use crate::persist::Persist;
 use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
@@ -114,6 +115,7 @@ pub struct Core {
     pub runtime: tokio::runtime::Handle,
     resolver: Option<Resolver>,
     net: OnceLock<Net>,
+    endpoint: OnceLock<Endpoint>,
     cells: Box<[Cell]>,
     alarm: Alarm,
     /// Keyed by the system's randomness: tags and branches cannot be guessed.
@@ -184,6 +186,7 @@ impl Core {
             store_queue: AtomicU64::new(0),
             runtime: parts.runtime,
             net: OnceLock::new(),
+            endpoint: OnceLock::new(),
             alarm: Alarm::default(),
             mixer,
             serial: AtomicU64::new(1),
@@ -199,6 +202,16 @@ impl Core {
 
     pub fn net(&self) -> Option<&Net> {
         self.net.get()
+    }
+
+    /// Once there is an MSRP side.
+    pub fn set_endpoint(&self, endpoint: Endpoint) {
+        let _ = self.endpoint.set(endpoint);
+    }
+
+    /// Opens message sessions that end here.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.get()
     }
 
     /// Milliseconds since the start.

@@ -102,6 +102,7 @@ impl Running {
             tokio::runtime::Handle::current(),
         );
         relay.set_net(msrp.clone());
+        core.set_endpoint(relay.endpoint());
 
         let changed = {
             let core = Arc::clone(&core);

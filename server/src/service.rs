@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod drain;
 pub mod echo;
+pub mod echo_call;
 pub mod notify;
 pub mod options;
 pub mod pager;
@@ -74,6 +75,9 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
                     Some(echo) if *echo == user.aor => echo::message(turn, request),
                     _ => pager::message(turn, request, routed, user),
                 },
+                Method::Invite if turn.core.settings.echo.as_ref() == Some(&user.aor) => {
+                    echo_call::invite(turn, request)
+                }
                 Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, Some(user)),
                 Method::Publish => {
                     let reply = Reply::new(&message, 489, &turn.core.tag());
