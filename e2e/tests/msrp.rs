@@ -105,11 +105,11 @@ fn transfer(server: &Server, from: Via, to: Via, size: u64, chunk: u64) -> (u64,
     let start = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // The allocator gives pages back late and in lots: the height of the first quarter is compared with the rest's.
-            let mut next = MIB;
+            // The allocator gives pages back late and in lots: the height of the beginning is compared with the rest's.
+            let (mut next, warm) = (MIB, (size / 4).min(64 * MIB));
             receive_file(&mut receiver, size, |got| {
                 if got >= next {
-                    let height = if got <= size / 4 { &before } else { &most };
+                    let height = if got <= warm { &before } else { &most };
                     height.fetch_max(server.memory(), Ordering::Relaxed);
                     next += MIB;
                 }
@@ -193,12 +193,14 @@ fn a_large_file_takes_no_memory() {
 #[ignore = "takes a minute"]
 fn a_gigabyte_takes_no_memory() {
     let server = Server::start();
-    for (from, to) in [(Via::Tcp, Via::Tls), (Via::Tls, Via::Ws), (Via::Ws, Via::Tcp), (Via::Tcp, Via::Tcp)] {
+    // With WebSocket at an end it grows by some megabytes now and then; why is not known.
+    let cases =
+        [(Via::Tcp, Via::Tls, MIB), (Via::Tcp, Via::Tcp, MIB), (Via::Ws, Via::Tcp, SLACK), (Via::Tls, Via::Ws, SLACK)];
+    for (from, to, bound) in cases {
         let chunk = if from == Via::Ws { 60 * 1024 } else { 1024 * MIB };
-        transfer(&server, from, to, 64 * MIB, chunk);
         let (growth, time) = transfer(&server, from, to, 1024 * MIB, chunk);
-        println!("{from:?} to {to:?}: 1 GiB in {time:.1?}, the server grew by {growth} bytes");
-        assert!(growth < SLACK, "{from:?} to {to:?}: grew by {growth}");
+        println!("{from:?} to {to:?}: 1 GiB in {time:.1?}, the server grew by {growth} bytes after 64 MB");
+        assert!(growth < bound, "{from:?} to {to:?}: grew by {growth}");
     }
 }
 
