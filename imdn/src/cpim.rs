@@ -5,13 +5,18 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use crate::address::{Address, push_address};
+use crate::address::Address;
+use crate::aggregate;
 use crate::disposition::Dispositions;
 use crate::header::{CORE_NAMESPACE, Header, IMDN_NAMESPACE, Limits};
-use crate::media::{CPIM_TYPE, IMDN_TYPE, is_type};
+use crate::lines::Lines;
+use crate::media::{MIXED_TYPE, is_imdn, is_type};
+use crate::namespace::Namespaces;
+use crate::notification::Notification;
+use crate::transfer;
+use crate::xml::XmlError;
+
+mod edit;
 
 /// Why a body is no envelope. The answer to the sender is 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +58,7 @@ impl<'a> Cpim<'a> {
     /// `Content-Type` in front, any spaces after the colon, content headers without the empty line before them (as
     /// the examples of RFC 5438 show them), content without headers.
     pub fn parse_within(bytes: &'a [u8], limits: Limits) -> Result<Self, ParseError> {
-        let mut lines = Lines { bytes, at: 0, headers: 0, limits };
+        let mut lines = Lines::new(bytes, limits);
         let preamble = lines.preamble();
         let mut headers = Vec::with_capacity(8);
         let mut mime = Vec::new();
@@ -104,19 +109,11 @@ impl<'a> Cpim<'a> {
     /// The message headers, each with its namespace and its name there (RFC 3862 §3.4). Prefixes count by what they
     /// are declared as; an undeclared `imdn.` and bare IMDN names are taken for what they must mean.
     pub fn resolved(&self) -> impl Iterator<Item = (&str, &str, &Header<'a>)> {
-        let mut declared: Vec<(Option<&str>, &str)> = Vec::new();
+        let mut declared = Namespaces::default();
         self.headers.iter().map(move |header| {
-            declared.extend(header.declaration());
-            let (prefix, name) = header.split_name();
-            let namespace = declared.iter().rev().find(|(known, _)| *known == prefix).map(|(_, uri)| *uri);
-            match (prefix, namespace) {
-                (None, _) if is_core_name(name) => (CORE_NAMESPACE, name, header),
-                (_, Some(uri)) => (uri, name, header),
-                (None, None) if is_imdn_name(name) => (IMDN_NAMESPACE, name, header),
-                (None, None) => (CORE_NAMESPACE, name, header),
-                (Some(prefix), None) if prefix.eq_ignore_ascii_case("imdn") => (IMDN_NAMESPACE, name, header),
-                (Some(_), None) => ("", name, header),
-            }
+            declared.note(header);
+            let (namespace, name) = declared.resolve(header.name());
+            (namespace, name, header)
         })
     }
 
@@ -205,45 +202,48 @@ impl<'a> Cpim<'a> {
 
     /// The content without its transfer encoding; `None` if it is not what its encoding says.
     pub fn decoded_body(&self) -> Option<Cow<'a, [u8]>> {
-        let encoding = self.content_header("Content-Transfer-Encoding").unwrap_or_default();
-        if !encoding.trim().eq_ignore_ascii_case("base64") {
-            return Some(Cow::Borrowed(self.body));
-        }
-        let text: Vec<u8> = self.body.iter().copied().filter(|c| !c.is_ascii_whitespace()).collect();
-        STANDARD.decode(text).ok().map(Cow::Owned)
+        transfer::decode(self.content_header("Content-Transfer-Encoding"), self.body)
     }
 
-    /// Whether the content is a disposition notification (RFC 5438 §9).
+    /// Whether the content is a disposition notification, or several of them (RFC 5438 §8.3, §9).
     pub fn is_receipt(&self) -> bool {
-        self.content_type().is_some_and(|value| is_type(value, IMDN_TYPE))
+        let content_type = self.content_type().unwrap_or_default();
+        is_imdn(content_type)
             || self.content_header("Content-Disposition").is_some_and(|value| is_type(value, "notification"))
+            || is_type(content_type, MIXED_TYPE) && aggregate::is_aggregate(content_type, self.body)
     }
 
-    /// Puts our address on top of the intermediaries through which receipts go back (RFC 5438 §8).
-    pub fn add_record_route(&mut self, uri: &str) {
-        let (prefix, declared) = self.imdn_prefix();
-        let top = self.resolved().position(|(namespace, name, _)| {
-            namespace == IMDN_NAMESPACE && name.eq_ignore_ascii_case("IMDN-Record-Route")
-        });
-        // Never above the declaration of the prefix (RFC 3862 §3.4).
-        let at = top.map_or(self.headers.len(), |top| top.max(declared + 1));
-        self.insert(at, address_header(&format!("{prefix}.IMDN-Record-Route"), uri));
-    }
-
-    /// Notes whom the message was sent to, unless that is noted already (RFC 5438 §6.4).
-    pub fn set_original_to(&mut self, uri: &str) {
-        if self.first(IMDN_NAMESPACE, "Original-To").is_none() {
-            let (prefix, _) = self.imdn_prefix();
-            self.insert(self.headers.len(), address_header(&format!("{prefix}.Original-To"), uri));
+    /// The notifications in a receipt: one, or those of an aggregate in their order. Nothing where this is none.
+    pub fn notifications(&self) -> Vec<Result<Notification, XmlError>> {
+        if !self.is_receipt() {
+            return Vec::new();
+        }
+        let Some(body) = self.decoded_body() else { return vec![Err(XmlError::Encoding)] };
+        match self.content_type().filter(|content_type| is_type(content_type, MIXED_TYPE)) {
+            Some(mixed) => aggregate::notifications(mixed, &body).unwrap_or_else(|error| vec![Err(error.into())]),
+            None => vec![Notification::parse(&body)],
         }
     }
 
-    /// Takes the top intermediary off a receipt, once it is us, and returns whether there was one (RFC 5438 §8).
-    pub fn pop_route(&mut self) -> bool {
-        let top = self
-            .resolved()
-            .position(|(namespace, name, _)| namespace == IMDN_NAMESPACE && name.eq_ignore_ascii_case("IMDN-Route"));
-        top.map(|at| self.headers.remove(at)).is_some()
+    /// The names in `Require` that `understood`, asked with namespace and name, does not know. Who is to process the
+    /// content must not unless this is empty (RFC 3862 §3.5); who only passes it on need not ask.
+    pub fn unmet_requirements(&self, mut understood: impl FnMut(&str, &str) -> bool) -> Vec<&str> {
+        let mut declared = Namespaces::default();
+        let mut unmet = Vec::new();
+        for header in &self.headers {
+            declared.note(header);
+            if declared.resolve(header.name()) != (CORE_NAMESPACE, "Require") {
+                continue;
+            }
+            // What is no text names nothing that anybody could know.
+            let names =
+                header.raw_value().unwrap_or("?").split(',').map(|name| name.trim_matches([' ', '\t', '\r', '\n']));
+            unmet.extend(names.filter(|name| {
+                let (namespace, local) = declared.resolve(name);
+                !name.is_empty() && !understood(namespace, local)
+            }));
+        }
+        unmet
     }
 
     /// The envelope as bytes.
@@ -260,6 +260,30 @@ impl<'a> Cpim<'a> {
         out
     }
 
+    /// The envelope as bytes, around other content in no transfer encoding. `Content-Length` is set right, if there is
+    /// one; every other header stays.
+    pub fn to_bytes_around(&self, body: &[u8]) -> Vec<u8> {
+        let mut changed = self.clone();
+        changed.mime.retain(|header| !header.name().eq_ignore_ascii_case("Content-Transfer-Encoding"));
+        for header in &mut changed.mime {
+            if header.name().eq_ignore_ascii_case("Content-Length") {
+                *header = Header::new(header.name(), &body.len().to_string());
+            }
+        }
+        if self.gap.is_empty() && self.mime.is_empty() {
+            changed.headers.last_mut().into_iter().for_each(Header::end_line);
+            changed.gap = b"\r\n";
+        }
+        if self.mime_gap.is_empty() {
+            changed.mime.last_mut().into_iter().for_each(Header::end_line);
+            changed.mime_gap = b"\r\n";
+        }
+        changed.body = b"";
+        let mut out = changed.to_bytes();
+        out.extend_from_slice(body);
+        out
+    }
+
     fn first(&self, namespace: &str, name: &str) -> Option<&Header<'a>> {
         self.all(namespace, name).into_iter().next()
     }
@@ -268,172 +292,15 @@ impl<'a> Cpim<'a> {
         let headers = self.all(namespace, name);
         headers.into_iter().filter_map(|header| Address::parse(header.raw_value()?)).collect()
     }
-
-    /// The prefix of the IMDN namespace and where it is declared; declares one if there is none.
-    fn imdn_prefix(&mut self) -> (String, usize) {
-        // The last declaration of each prefix holds at the end of the headers.
-        let mut declared: Vec<(&str, &str, usize)> = Vec::new();
-        for (at, header) in self.headers.iter().enumerate() {
-            if let Some((Some(prefix), uri)) = header.declaration() {
-                declared.retain(|(known, ..)| *known != prefix);
-                declared.push((prefix, uri, at));
-            }
-        }
-        let usable = |prefix: &str| Header::new(&format!("{prefix}.X"), "").name() == format!("{prefix}.X");
-        let found = declared.iter().find(|(prefix, uri, _)| *uri == IMDN_NAMESPACE && usable(prefix));
-        if let Some((prefix, _, at)) = found.filter(|(prefix, ..)| !prefix.contains('.')) {
-            return ((*prefix).to_owned(), *at);
-        }
-        let free = |prefix: &String| !declared.iter().any(|(known, ..)| known == prefix);
-        let prefix = std::iter::once("imdn".to_owned()).chain((1..).map(|n| format!("imdn{n}"))).find(free);
-        let prefix = prefix.expect("the names are endless");
-        self.insert(0, Header::written("NS", &format!("{prefix} <{IMDN_NAMESPACE}>")));
-        (prefix, 0)
-    }
-
-    fn insert(&mut self, at: usize, header: Header<'a>) {
-        // An envelope that ends within its headers may lack the last line end.
-        if let Some(last) = self.headers.last_mut() {
-            last.end_line();
-        }
-        self.headers.insert(at, header);
-    }
-}
-
-/// Whether all headers have arrived, so that an envelope that comes in chunks can be parsed (RFC 4975 §5.1). With
-/// more than `limits.head` bytes it says yes and leaves the refusal to the parser.
-pub fn head_is_complete(bytes: &[u8], limits: Limits) -> bool {
-    let mut lines = Lines { bytes, at: 0, headers: 0, limits };
-    lines.preamble();
-    let (mut headers, mut in_content, mut content_headers) = (0, false, 0);
-    while lines.at <= limits.head
-        && let Some(line) = whole_line(&bytes[lines.at..])
-    {
-        lines.at += line.0.len();
-        let is_content = Header::parse(Cow::Borrowed(line.0)).as_ref().is_some_and(is_content_header);
-        match (line.is_blank(), in_content) {
-            (true, true) => return true,
-            (true, false) => in_content = headers > 0,
-            (false, false) => {
-                headers += 1;
-                in_content = is_content;
-                content_headers += usize::from(is_content);
-            }
-            // Content without headers of its own.
-            (false, true) if content_headers == 0 && !is_content => return true,
-            (false, true) => content_headers += 1,
-        }
-    }
-    bytes.len() > limits.head
-}
-
-fn address_header(name: &str, uri: &str) -> Header<'static> {
-    let mut value = String::with_capacity(uri.len() + 2);
-    push_address(&mut value, None, uri);
-    Header::written(name, &value)
-}
-
-fn is_core_name(name: &str) -> bool {
-    ["From", "To", "cc", "DateTime", "Subject", "NS", "Require"].contains(&name)
-}
-
-fn is_imdn_name(name: &str) -> bool {
-    ["Message-ID", "Disposition-Notification", "Original-To", "IMDN-Record-Route", "IMDN-Route"]
-        .iter()
-        .any(|one| one.eq_ignore_ascii_case(name))
 }
 
 /// A line that begins with a blank continues another, so where no header stands before it it is content.
-fn is_content_header(header: &Header<'_>) -> bool {
+pub(crate) fn is_content_header(header: &Header<'_>) -> bool {
     starts_like_content_header(header.as_bytes())
 }
 
-fn starts_like_content_header(line: &[u8]) -> bool {
+pub(crate) fn starts_like_content_header(line: &[u8]) -> bool {
     line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"Content-"))
-}
-
-/// Cuts lines off, with the folded ones that belong to them.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    headers: usize,
-    limits: Limits,
-}
-
-/// A line with its end; empty at the end of the input.
-struct Line<'a>(&'a [u8]);
-
-impl Line<'_> {
-    fn is_blank(&self) -> bool {
-        matches!(self.0, b"" | b"\n" | b"\r\n")
-    }
-}
-
-impl<'a> Lines<'a> {
-    fn next(&mut self) -> Result<Line<'a>, ParseError> {
-        let rest = &self.bytes[self.at..];
-        let mut len = line_len(rest);
-        let folded = |len: usize| matches!(rest.get(len), Some(b' ' | b'\t'));
-        while len > 0 && !Line(&rest[..len]).is_blank() && folded(len) {
-            len += line_len(&rest[len..]);
-        }
-        let line = Line(&rest[..len]);
-        self.at += len;
-        if self.at > self.limits.head && !line.is_blank() {
-            return Err(ParseError::HeadTooLong { max: self.limits.head });
-        }
-        self.headers += 1;
-        // The empty lines are counted as well: one after the headers, one after the content's.
-        if self.headers > self.limits.headers + 2 {
-            return Err(ParseError::TooManyHeaders { max: self.limits.headers });
-        }
-        Ok(line)
-    }
-
-    /// Empty lines in front, and the outer `Content-Type: message/cpim` with its empty line.
-    fn preamble(&mut self) -> &'a [u8] {
-        self.skip_blank();
-        let outer = Header::parse(Cow::Borrowed(&self.bytes[self.at..][..line_len(&self.bytes[self.at..])]));
-        let is_outer = |header: &Header<'_>| {
-            header.name().eq_ignore_ascii_case("Content-Type")
-                && header.raw_value().is_some_and(|value| is_type(value, CPIM_TYPE))
-        };
-        if outer.as_ref().is_some_and(is_outer) {
-            self.at += line_len(&self.bytes[self.at..]);
-            self.skip_blank();
-        }
-        &self.bytes[..self.at]
-    }
-
-    fn skip_blank(&mut self) {
-        while let len = line_len(&self.bytes[self.at..])
-            && len > 0
-            && Line(&self.bytes[self.at..][..len]).is_blank()
-        {
-            self.at += len;
-        }
-    }
-}
-
-/// The first line with the folded ones that belong to it, once it is known where it ends: what follows a line may go on
-/// with it, but nothing goes on with a line that can be no header of content, nor with an empty one.
-fn whole_line(bytes: &[u8]) -> Option<Line<'_>> {
-    let mut len = 0;
-    loop {
-        len += bytes[len..].iter().position(|c| *c == b'\n')? + 1;
-        let line = Line(&bytes[..len]);
-        match bytes.get(len) {
-            _ if line.is_blank() => return Some(line),
-            Some(b' ' | b'\t') => {}
-            None if starts_like_content_header(line.0) => return None,
-            _ => return Some(line),
-        }
-    }
-}
-
-/// Length of the first line with its end.
-fn line_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|c| *c == b'\n').map_or(bytes.len(), |at| at + 1)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Delivered,
         Self::Failed,
         Self::Displayed,

@@ -101,14 +101,6 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The prefix, if there is one, and the name after it.
-    pub(crate) fn split_name(&self) -> (Option<&str>, &str) {
-        match self.name().split_once('.') {
-            Some((prefix, name)) => (Some(prefix), name),
-            None => (None, self.name()),
-        }
-    }
-
     /// The prefix and the URI that an `NS` header declares; the default namespace has no prefix.
     pub(crate) fn declaration(&self) -> Option<(Option<&str>, &str)> {
         if self.name() != "NS" {

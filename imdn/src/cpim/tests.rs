@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Envelope, date_time, message_id};
+use crate::{Envelope, Receipt, Status, date_time, head_is_complete, is_understood, message_id};
 use proptest::prelude::*;
 
 const CHAT: &str = "From: Alice <sip:alice@example.com>\r\n\
@@ -192,6 +192,109 @@ fn composed_and_read() {
     assert_eq!(seen.body(), "Grüße".as_bytes());
 }
 
+#[test]
+fn a_copy_for_one_of_a_list() {
+    let text =
+        "From: <sip:a@b>\r\nTo: <sip:list@b>\r\ncc: <sip:c@b>\r\nTo: <sip:other@b>\r\n\r\nContent-Type: a/b\r\n\r\nhi";
+    let mut copy = parse(text);
+    copy.redirect("sip:member@b", true);
+    copy.redirect("sip:again@b", true);
+    assert_eq!(
+        String::from_utf8(copy.to_bytes()).unwrap(),
+        "NS: imdn <urn:ietf:params:imdn>\r\nFrom: <sip:a@b>\r\nTo: <sip:again@b>\r\ncc: <sip:c@b>\r\n\
+         imdn.Original-To: <sip:list@b>\r\n\r\nContent-Type: a/b\r\n\r\nhi"
+    );
+    let mut silent = parse("From: <sip:a@b>\r\n\r\n\r\n");
+    silent.redirect("sip:member@b", false);
+    assert_eq!(silent.to_bytes(), b"From: <sip:a@b>\r\nTo: <sip:member@b>\r\n\r\n\r\n");
+}
+
+#[test]
+fn a_date_is_set_where_there_is_none() {
+    let mut dated = parse(CHAT);
+    assert!(!dated.set_date_time(0));
+    assert_eq!(dated.to_bytes(), CHAT.as_bytes());
+    let mut undated = parse("From: <sip:a@b>\r\n\r\n\r\n");
+    assert!(undated.set_date_time(0));
+    assert_eq!(undated.date_time(), Some("1970-01-01T00:00:00.000Z"));
+}
+
+#[test]
+fn receipts_pass_from_one_intermediary_to_the_next() {
+    let routed = |routes: &[&str]| {
+        let routes: String = routes.iter().map(|uri| format!("imdn.IMDN-Route: {uri}\r\n")).collect();
+        format!("To: <sip:sender@b>\r\n{routes}\r\nContent-Type: message/imdn+xml\r\n\r\n")
+    };
+    for (name, routes, next, left) in [
+        ("none", vec![], "sip:sender@b", 0),
+        ("us alone", vec!["<sip:us@b>"], "sip:sender@b", 0),
+        ("us and another", vec!["<sip:us@b>", "<sip:far@b>"], "sip:far@b", 1),
+        ("us twice in a row", vec!["<sip:us@b>", "<sip:us@b>", "<sip:far@b>", "<sip:us@b>"], "sip:far@b", 2),
+        ("another on top", vec!["<sip:far@b>", "<sip:us@b>"], "sip:far@b", 2),
+    ] {
+        let text = routed(&routes);
+        let mut receipt = parse(&text);
+        assert_eq!(receipt.pass_receipt(|uri| uri == "sip:us@b").as_deref(), Some(next), "{name}");
+        assert_eq!(receipt.routes().len(), left, "{name}");
+    }
+    assert_eq!(parse("From: <sip:a@b>\r\n\r\n\r\n").pass_receipt(|_| true), None);
+}
+
+#[test]
+fn what_must_be_understood() {
+    for (name, text, expected) in [
+        ("nothing", "From: <sip:a@b>\r\n", vec![]),
+        ("what we know", "Require: Subject,imdn.Message-ID, i.Original-To\r\n", vec!["i.Original-To"]),
+        ("by its namespace", "NS: i <urn:ietf:params:imdn>\r\nRequire: Subject, i.Original-To\r\n", vec![]),
+        (
+            "another namespace",
+            "NS: MyFeatures <mid:MessageFeatures@id.foo.com>\r\nRequire: MyFeatures.VitalMessageOption\r\n",
+            vec!["MyFeatures.VitalMessageOption"],
+        ),
+        ("no prefix", "Require: Whatever , subject\r\nRequire: More\r\n", vec!["Whatever", "subject", "More"]),
+        ("default namespace", "NS: <urn:x>\r\nRequire: From, X\r\n", vec!["X"]),
+        ("not this header", "NS: x <urn:x>\r\nx.Require: y\r\nrequire: z\r\n", vec![]),
+        ("empty", "Require: \r\nRequire: ,\r\n", vec![]),
+    ] {
+        let text = format!("{text}\r\nContent-Type: text/plain\r\n\r\nhi");
+        assert_eq!(parse(&text).unmet_requirements(is_understood), expected, "{name}");
+    }
+    let garbled = Cpim::parse(b"Require: \xff\r\n\r\n\r\n").unwrap();
+    assert_eq!(garbled.unmet_requirements(is_understood), ["?"]);
+    let known = parse("NS: x <urn:x>\r\nRequire: x.Y\r\n\r\n\r\n");
+    assert!(known.unmet_requirements(|namespace, name| (namespace, name) == ("urn:x", "Y")).is_empty());
+}
+
+#[test]
+fn other_content_in_the_same_headers() {
+    for (text, expected) in [
+        (
+            "A: b\r\n\r\nContent-Type: text/plain\r\ncontent-length: 4\r\nContent-Transfer-Encoding: base64\r\nX:y\r\n\r\naGk=",
+            "A: b\r\n\r\nContent-Type: text/plain\r\ncontent-length: 5\r\nX:y\r\n\r\nhello",
+        ),
+        ("A: b\r\nContent-Type: a/b\r\n\r\nhi", "A: b\r\nContent-Type: a/b\r\n\r\nhello"),
+        ("A: b\r\n\r\nhi", "A: b\r\n\r\n\r\nhello"),
+        ("A: b", "A: b\r\n\r\n\r\nhello"),
+        ("A: b\r\n\r\nContent-Type: a/b", "A: b\r\n\r\nContent-Type: a/b\r\n\r\nhello"),
+    ] {
+        assert_eq!(String::from_utf8(parse(text).to_bytes_around(b"hello")).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_receipt_without_its_recipient() {
+    let receipt = Receipt { original_to: Some("sip:list@b"), ..Receipt::delivered("sip:r@b", "sip:s@b", "M", "d") };
+    let bytes = receipt.to_cpim("N", 0);
+    let seen = Cpim::parse(&bytes).unwrap();
+    let hidden = Notification::without_recipient(seen.body()).unwrap();
+    let bytes = seen.to_bytes_around(&hidden);
+    let seen = Cpim::parse(&bytes).unwrap();
+    assert_eq!(seen.content_header("Content-Length"), Some(seen.body().len().to_string().as_str()));
+    let notification = seen.notifications().remove(0).unwrap();
+    assert_eq!((notification.recipient, notification.original_recipient), (None, None));
+    assert_eq!((notification.message_id.as_str(), notification.status), ("M", Status::Delivered));
+}
+
 /// Bytes that look like envelopes now and then.
 fn envelopes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
@@ -206,6 +309,11 @@ fn envelopes() -> impl Strategy<Value = Vec<u8>> {
         proptest::collection::vec(any::<u8>(), 0..20),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// A header that nobody here knows, in the spellings that come in.
+fn foreign_line() -> impl Strategy<Value = String> {
+    "X-[a-zA-Z.]{1,10} ?:(;lang=[a-z]{2} )? {0,3}[!-~]{0,10}( {1,2}[!-~äß]{1,5})?(\\r\\n [!-~]{1,9})? {0,2}(\r\n|\n)"
 }
 
 proptest! {
@@ -229,6 +337,35 @@ proptest! {
         prop_assert_eq!(after.record_routes().len(), before.record_routes().len() + 1);
         prop_assert!(after.record_routes().iter().any(|one| one.uri == "sip:me@example.com"));
         prop_assert!(after.all(IMDN_NAMESPACE, "Original-To").len() == 1 || before.original_to().is_some());
+    }
+
+    #[test]
+    fn edits_leave_foreign_headers_alone(
+        lines in proptest::collection::vec(foreign_line(), 1..8),
+        edits in proptest::collection::vec(0_usize..7, 1..10),
+        body: Vec<u8>,
+    ) {
+        let known = "To: <sip:list@b>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.IMDN-Route: <sip:us@b>\r\n";
+        let content = "\r\ncOntent-Type:text/plain\r\nX-More:  a\r\n\r\n";
+        let bytes = [lines.concat().as_bytes(), known.as_bytes(), content.as_bytes(), &body].concat();
+        let mut cpim = Cpim::parse(&bytes).unwrap();
+        prop_assert_eq!(&cpim.to_bytes(), &bytes);
+        for edit in edits {
+            match edit {
+                0 => cpim.add_record_route("sip:me@b"),
+                1 => cpim.set_original_to("sip:list@b"),
+                2 => cpim.redirect("sip:member@b", true),
+                3 => drop(cpim.pass_receipt(|_| true)),
+                4 => drop(cpim.set_date_time(0)),
+                5 => cpim.push(Header::new("imdn.Message-ID", "M")),
+                _ => drop(cpim.remove(IMDN_NAMESPACE, "Message-ID")),
+            }
+        }
+        let written = cpim.to_bytes();
+        let after = Cpim::parse(&written).unwrap();
+        let foreign: Vec<_> = after.headers().iter().filter(|one| one.name().starts_with("X-")).map(Header::as_bytes).collect();
+        prop_assert_eq!(foreign, lines.iter().map(|line| line.as_bytes()).collect::<Vec<_>>());
+        prop_assert!(written.ends_with(&[content.as_bytes(), &body].concat()));
     }
 
     #[test]
