@@ -6,6 +6,7 @@
 
 mod address;
 mod aggregate;
+mod aggregator;
 mod classify;
 mod compose;
 mod composing;
@@ -25,6 +26,7 @@ mod xml;
 
 pub use address::Address;
 pub use aggregate::{Aggregate, notifications};
+pub use aggregator::{Aggregator, AggregatorConfig, Disclosure, Taken};
 pub use classify::{Content, classify};
 pub use compose::{Envelope, message_id};
 pub use composing::{Composer, ComposerConfig, Composing, ComposingState, MAX_COMPOSING_LEN, Pace, Watcher};
