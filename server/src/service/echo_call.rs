@@ -19,6 +19,8 @@ use crate::shard::Turn;
 const SDP: &str = "application/sdp";
 /// The largest message that is taken: it is in memory as a whole.
 const MAX_SIZE: u64 = 8 << 20;
+/// Bytes of messages on their way in, in one session: the largest and smaller ones beside it.
+const MAX_HELD: usize = 12 << 20;
 const LOST: &str = "SIP;cause=480;text=\"Message session lost\"";
 
 /// A call with its session.
@@ -127,7 +129,7 @@ impl Echo {
         let new = NewEnd {
             secure: remote.secure,
             reached: host,
-            limits: ReassemblyLimits { message: MAX_SIZE, ..ReassemblyLimits::default() },
+            limits: ReassemblyLimits { message: MAX_SIZE, held: MAX_HELD, ..ReassemblyLimits::default() },
             max_size: MAX_SIZE,
             label: self.core.settings.echo.as_deref().unwrap_or("echo").into(),
         };

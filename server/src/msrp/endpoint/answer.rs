@@ -26,6 +26,8 @@ struct Due {
 
 struct DueReport {
     to: Box<str>,
+    /// As the sender knows us.
+    from: Box<str>,
     message_id: Box<str>,
     total: u64,
 }
@@ -35,6 +37,7 @@ impl Answer {
     pub(super) fn new(end: &Arc<End>, connection: &Arc<Connection>, last: &Head, total: u64, bytes: usize) -> Answer {
         let report = last.success_report().then(|| DueReport {
             to: last.raw_from_path().into(),
+            from: last.raw_to_path().into(),
             message_id: last.message_id().unwrap_or_default().into(),
             total,
         });
@@ -96,9 +99,14 @@ impl Due {
                 let id = out.ids.next();
                 let mut frame = Vec::with_capacity(384);
                 let range = ByteRange { start: 1, end: Some(due.total), total: Some(due.total) };
-                let from = self.end.uri().as_str();
-                let report =
-                    Report { to: &due.to, from, message_id: &due.message_id, range: Some(range), code, comment: "OK" };
+                let report = Report {
+                    to: &due.to,
+                    from: &due.from,
+                    message_id: &due.message_id,
+                    range: Some(range),
+                    code,
+                    comment: "OK",
+                };
                 write::report(&mut frame, id.as_str(), &report);
                 out.outgoing.control(frame.into());
             }

@@ -50,6 +50,8 @@ pub(super) struct State {
     pub bound: bool,
     /// To-Path of what we send, once it is agreed upon.
     pub to_path: Option<Box<str>>,
+    /// Our URI as the peer was told it, where its port is another (RFC 4145 §4.1).
+    pub told: Option<OwnedUri>,
     /// When it was agreed upon.
     pub agreed: u64,
     pub matching: Matching,
@@ -116,6 +118,7 @@ impl End {
                 connection: None,
                 bound: false,
                 to_path: None,
+                told: None,
                 agreed: 0,
                 matching: relay.settings.matching,
                 fingerprints: Vec::new(),

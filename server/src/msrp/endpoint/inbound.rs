@@ -78,7 +78,8 @@ impl Relay {
         let uri = Uri::parse_with(first.as_bytes(), &self.settings.leniency).map_err(|_| Refused::Unknown)?;
         let own = end.uri().uri();
         let mut state = end.state.lock();
-        if end.has_ended() || !state.matching.same(&uri, &own) {
+        let same = |own: &Uri<'_>| state.matching.same(&uri, own);
+        if end.has_ended() || !(same(&own) || state.told.as_ref().is_some_and(|told| same(&told.uri()))) {
             return Err(Refused::Unknown);
         }
         if own.secure && !from.secure {

@@ -27,7 +27,8 @@ impl End {
     /// Puts on the way out what may go: whole messages one by one, and all streams.
     pub(super) fn feed_into(self: &Arc<Self>, out: &mut Outbound, state: &mut State) {
         let Some(to) = state.to_path.clone() else { return };
-        let from = self.uri().as_str();
+        let told = state.told.clone();
+        let from = told.as_ref().unwrap_or(self.uri()).as_str();
         while state.current.is_none()
             && let Some(message) = state.queue.pop_front()
         {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chappe_msrp::Uri;
 use chappe_msrp::relay::Matching;
+use chappe_msrp::{OwnedUri, Uri};
 use chappe_net::{Fingerprint, Proof};
 use chappe_sdp::{Agreement, Connect, Host, Target};
 
@@ -32,6 +32,8 @@ impl End {
             }
             let again = state.to_path.replace(to.into()).is_some();
             state.agreed = self.relay.now();
+            let told = Some(agreement.own_uri()).filter(|own| *own != self.uri().as_str());
+            state.told = told.and_then(|own| OwnedUri::parse(own).ok());
             if agreement.matching == chappe_sdp::Matching::SessionId {
                 state.matching = Matching::Session;
             }

@@ -601,7 +601,7 @@ fn streams_in_flat_memory() {
     user.expect(Told::Sent(7, Sent::Confirmed));
     assert_eq!(total, SIZE);
     let most = most.load(Ordering::Relaxed);
-    assert!(times > 10 && most <= 256 << 10, "full {times} times, {most} bytes");
+    assert!(times > 0 && most <= 256 << 10, "full {times} times, {most} bytes");
 }
 
 #[test]
