@@ -51,6 +51,23 @@ pub fn headers(message: &Message, date: &str) -> Bytes {
     Bytes::from(out)
 }
 
+/// Kept header lines for another body: with that type, and without what was said of the old one.
+pub fn with_content(headers: &[u8], content_type: &str) -> Bytes {
+    let mut out = Vec::with_capacity(headers.len() + content_type.len() + 16);
+    let mut dropped = false;
+    for line in headers.split_inclusive(|c| *c == b'\n') {
+        // What is folded belongs to the line before it.
+        if !matches!(line.first(), Some(b' ' | b'\t')) {
+            dropped = line.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"Content-"));
+        }
+        if !dropped {
+            out.extend_from_slice(line);
+        }
+    }
+    out.extend_from_slice(format!("Content-Type: {content_type}\r\n").as_bytes());
+    Bytes::from(out)
+}
+
 /// A request for one device.
 #[derive(Debug, Clone, Copy)]
 pub struct Onward<'a> {

@@ -13,9 +13,16 @@ impl Wants {
     pub const NEGATIVE_DELIVERY: Wants = Wants(2);
     pub const PROCESSING: Wants = Wants(4);
     pub const DISPLAY: Wants = Wants(8);
+    /// No receipt: the sender was in a chat session, so that devices with sessions get it in one.
+    pub const SESSION: Wants = Wants(16);
 
     pub fn contains(self, other: Wants) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Those of `other`.
+    pub fn only(self, other: Wants) -> Wants {
+        Wants(self.0 & other.0)
     }
 }
 

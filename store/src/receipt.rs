@@ -15,6 +15,8 @@ pub enum ReceiptState {
     Stored = 5,
     Error = 6,
     Forbidden = 7,
+    /// Not told to anybody: the message itself was taken, so that a second copy is known.
+    Accepted = 8,
 }
 
 /// The identity of a receipt: repeated ones are equal.
