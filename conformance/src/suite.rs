@@ -23,7 +23,7 @@ mod websocket;
 
 use crate::case::Case;
 
-/// Suites that are run only where they are named: they want more of a server than SIP and MSRP.
+/// Suites that are run only where they are named: they want more of a server than SIP and MSRP, and leave messages behind.
 pub(crate) const ON_DEMAND: [&str; 1] = [chat::NAME];
 
 /// Every case in order of report.

@@ -84,6 +84,7 @@ pub(crate) fn within() -> anyhow::Result<()> {
             failed.push(transport);
         }
     }
+    failed.extend(chat(&reports)?);
     failed.extend(msrp(&reports)?);
     println!("reports: {}", reports.display());
     if !failed.is_empty() {
@@ -94,6 +95,22 @@ pub(crate) fn within() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// The chat suite over UDP and TCP, each with a server of its own: it leaves messages behind for users that are away.
+fn chat(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut failed = Vec::new();
+    for (transport, name) in [("udp", "chat-udp"), ("tcp", "chat-tcp")] {
+        let server = Server::start(reports)?;
+        let port = server.port("sip", &format!("{transport}://"))?;
+        let mut run = suites(&server, reports, name, 0..ACCOUNTS)?;
+        run.args(["--target", &format!("sip:127.0.0.1:{port};transport={transport}"), "--suite", "chat"]);
+        run.args(["--msrp", &format!("127.0.0.1:{}", server.port("msrp", "tcp://")?)]);
+        if !run.status().context("cannot run the chat suite")?.success() {
+            failed.push(name);
+        }
+    }
+    Ok(failed)
 }
 
 /// The MSRP suites with clients over TCP and over TLS, both with WebSocket, at one time: most of it is waiting for the

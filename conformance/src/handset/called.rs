@@ -126,10 +126,13 @@ impl Engine {
     }
 
     pub(super) async fn answer(&mut self, at: usize) -> Go {
-        let port = Port::open(&self.ctx, self.model.reach, &self.account).await?;
+        let mut port = Port::open(&self.ctx, self.model.reach, &self.account).await?;
         let call = &mut self.calls[at];
         let (Side::Called(invite, answered), Some(remote)) = (&mut call.side, &call.remote) else { return Ok(()) };
         *answered = true;
+        if remote.secure {
+            port.secured();
+        }
         let (invite, setup, number) = (invite.clone(), port.answer(&remote.setup), call.number);
         let sdp = own(&port, setup, if call.deferred { "recvonly" } else { "sendrecv" });
         (call.port, call.sdp) = (Some(port), sdp.clone());

@@ -289,6 +289,10 @@ impl Engine {
                 }
             }
             _ => {
+                // A server that answers at once: this answer is not seen.
+                if matches!(self.pending[at].what, What::Invite(_)) {
+                    self.trap(Step::Calling)?;
+                }
                 let Pending { req, what, .. } = self.pending.remove(at);
                 self.ua.ack_failure(&req, &answer).await?;
                 match what {

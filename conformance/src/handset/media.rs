@@ -75,9 +75,20 @@ impl Port {
         if matches!(self.way, Way::Nat) { "active" } else { "actpass" }
     }
 
+    /// For a session over TLS. A handset has no certificate, so it is the one that connects.
+    pub(crate) fn secured(&mut self) {
+        if !matches!(self.way, Way::Relay(_)) {
+            self.secure = true;
+            for uri in [&mut self.path, &mut self.uri] {
+                *uri = uri.replacen("msrp://", "msrps://", 1);
+            }
+        }
+    }
+
     /// `a=setup` of an answer.
     pub(crate) fn answer(&self, offered: &str) -> &'static str {
         match (offered, &self.way) {
+            ("actpass", _) if self.secure => "active",
             ("passive", _) | ("actpass", Way::Nat | Way::Relay(_)) => "active",
             _ => "passive",
         }

@@ -7,6 +7,8 @@ pub(crate) struct Remote {
     pub(crate) path: Vec<String>,
     /// `active`, `passive`, `actpass`, or empty.
     pub(crate) setup: String,
+    /// Whether it wants TLS.
+    pub(crate) secure: bool,
     /// False for a section that was refused.
     pub(crate) accepted: bool,
     /// Whether the peer takes content.
@@ -25,6 +27,7 @@ impl Remote {
         Some(Remote {
             path: path.map(str::to_owned).collect(),
             setup: attribute("setup:").unwrap_or("").to_owned(),
+            secure: section[0].contains(" TCP/TLS/MSRP "),
             accepted: section[0].split(' ').nth(1) != Some("0"),
             receives: attribute("sendonly").is_none() && attribute("inactive").is_none(),
         })
@@ -61,8 +64,13 @@ mod tests {
     #[test]
     fn own_is_read_back() {
         let own = Own { path: "msrp://a:1/x;tcp", setup: "active", port: 9, secure: false, direction: "recvonly" };
-        let expected =
-            Remote { path: vec!["msrp://a:1/x;tcp".into()], setup: "active".into(), accepted: true, receives: true };
+        let expected = Remote {
+            path: vec!["msrp://a:1/x;tcp".into()],
+            setup: "active".into(),
+            secure: false,
+            accepted: true,
+            receives: true,
+        };
         assert_eq!(Remote::read(&own.text()), Some(expected));
         assert_eq!(Remote::read("v=0\r\nm=audio 9 RTP/AVP 0\r\na=path:x\r\n"), None);
         let refused = Remote::read("v=0\r\nm=message 0 TCP/MSRP *\r\na=inactive\r\n").expect("a section");

@@ -1,7 +1,7 @@
 //! Users with several devices.
 
 use crate::case::{Case, Ctx, SILENCE, Verdict, cases, check};
-use crate::handset::{Accept, Handset, Model, Reach, Seen};
+use crate::handset::{Accept, Cut, Handset, Model, Reach, Seen};
 
 use super::{NAME, arrives, only_once};
 
@@ -10,7 +10,7 @@ pub(super) fn cases() -> Vec<Case> {
         "devices" "both-devices" Practice "Each device of the recipient gets the message once" => both;
         "devices" "four-kinds" Practice "Devices of four kinds get the message, each in its own way" => mixed;
         "devices" "one-delivered" Practice "The sender is told of delivery and display once, however many devices there are" => one_delivered;
-        "devices" "sent-copy" Practice "The sender's other device gets a copy of what was sent" => sent_copy;
+        "devices" "sent-copy" Practice "The sender's other CPM device gets a copy of what was sent" => sent_copy;
         "devices" "replies" Practice "A reply reaches both devices of the sender" => replies;
         "devices" "displayed" Practice "What was read on one device is known to the other" => displayed;
         "devices" "one-declines" Practice "A device that declines does not keep the message from the other" => one_declines;
@@ -83,7 +83,7 @@ async fn one_delivered(ctx: Ctx) -> Verdict {
 }
 
 async fn sent_copy(ctx: Ctx) -> Verdict {
-    let m = many(&ctx, vec![Model::cpm(), Model::cpm(), listening()], vec![Model::cpm()]).await?;
+    let m = many(&ctx, vec![Model::cpm(), Model::cpm()], vec![Model::cpm()]).await?;
     let id = reaches_all(&ctx, &m).await?;
     for copy in &m.a[1..] {
         copy.message(&id).await?;
@@ -127,11 +127,12 @@ async fn one_declines(ctx: Ctx) -> Verdict {
 
 async fn one_away(ctx: Ctx) -> Verdict {
     let m = many(&ctx, vec![Model::cpm()], vec![Model::cpm(), Model::cpm()]).await?;
-    m.b[1].unregister().await?;
+    m.b[1].cut(Cut::Off);
+    m.b[1].find("its link to break", |seen| (seen.cuts > 0).then_some(())).await?;
     let text = format!("for one and the other {}", ctx.token);
     let id = m.a[0].send(&m.b[0], &text);
     arrives(&m.a[0], &m.b[0], &id, &text).await?;
-    m.b[1].register().await?;
+    m.b[1].back().await?;
     arrives(&m.a[0], &m.b[1], &id, &text).await?;
     for device in &m.b {
         only_once(device, std::slice::from_ref(&id)).await?;
