@@ -32,6 +32,7 @@ use crate::persist::Persist;
 use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
 use crate::service::agent::{CallLimits, CallTable};
+use crate::service::chat::Chat;
 use crate::service::drain::Drain;
 use crate::service::notify::Watched;
 use crate::shard::{Shard, Turn, answer_flow};
@@ -108,6 +109,7 @@ pub struct Core {
     pub calls: CallTable,
     pub recent_receipts: RecentReceipts,
     pub drain: Drain,
+    pub chat: Chat,
     pub counters: SipCounters,
     pub trace: Trace,
     /// Store operations under way.
@@ -139,6 +141,7 @@ pub struct Parts {
     pub gruu: GruuKey,
     pub waiting: Waiting,
     pub drain: Drain,
+    pub chat: Chat,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -181,6 +184,7 @@ impl Core {
             recent_receipts: RecentReceipts::default(),
             resolver: parts.resolver,
             drain: parts.drain,
+            chat: parts.chat,
             counters: SipCounters::new(parts.metrics),
             trace: parts.trace,
             store_queue: AtomicU64::new(0),

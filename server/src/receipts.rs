@@ -1,8 +1,9 @@
-//! Delivery receipts that the server made lately, so that a device's own one for the same message is not passed on.
+//! Receipts that were made or passed on lately, so that what several devices tell of a message is told once.
 
 use std::collections::{HashSet, VecDeque};
 
 use ahash::RandomState;
+use chappe_store::ReceiptState;
 use parking_lot::Mutex;
 
 /// Receipts remembered; the oldest go first. A device that sends its own does so within seconds.
@@ -23,8 +24,8 @@ pub struct RecentReceipts {
 
 impl RecentReceipts {
     /// Notes a receipt; false where it was noted before.
-    pub fn insert(&self, message_id: &str, sender: &str, recipient: &str) -> bool {
-        let key = self.hasher.hash_one((message_id, sender, recipient));
+    pub fn insert(&self, message_id: &str, sender: &str, recipient: &str, state: ReceiptState) -> bool {
+        let key = self.key(message_id, sender, recipient, state);
         let mut set = self.set.lock();
         let new = set.keys.insert(key);
         if new {
@@ -38,8 +39,14 @@ impl RecentReceipts {
         new
     }
 
-    pub fn contains(&self, message_id: &str, sender: &str, recipient: &str) -> bool {
-        self.set.lock().keys.contains(&self.hasher.hash_one((message_id, sender, recipient)))
+    /// Forgets one that could not be passed on.
+    pub fn remove(&self, message_id: &str, sender: &str, recipient: &str, state: ReceiptState) {
+        let key = self.key(message_id, sender, recipient, state);
+        self.set.lock().keys.remove(&key);
+    }
+
+    fn key(&self, message_id: &str, sender: &str, recipient: &str, state: ReceiptState) -> u64 {
+        self.hasher.hash_one((message_id, sender, recipient, state))
     }
 }
 
@@ -50,13 +57,17 @@ mod tests {
     #[test]
     fn each_receipt_is_new_once_and_the_oldest_go() {
         let receipts = RecentReceipts::default();
-        assert!(receipts.insert("m", "a@d", "b@d"));
-        assert!(!receipts.insert("m", "a@d", "b@d"));
-        assert!(receipts.insert("m", "a@d", "c@d"), "another recipient");
+        let delivered = ReceiptState::Delivered;
+        assert!(receipts.insert("m", "a@d", "b@d", delivered));
+        assert!(!receipts.insert("m", "a@d", "b@d", delivered));
+        assert!(receipts.insert("m", "a@d", "c@d", delivered), "another recipient");
+        assert!(receipts.insert("m", "a@d", "b@d", ReceiptState::Displayed), "another state");
         for n in 0..CAPACITY {
-            receipts.insert(&n.to_string(), "a@d", "b@d");
+            receipts.insert(&n.to_string(), "a@d", "b@d", delivered);
         }
-        assert!(!receipts.contains("m", "a@d", "b@d"));
-        assert!(receipts.contains("7", "a@d", "b@d"));
+        assert!(receipts.insert("m", "a@d", "b@d", delivered), "the oldest");
+        assert!(!receipts.insert("7", "a@d", "b@d", delivered));
+        receipts.remove("7", "a@d", "b@d", delivered);
+        assert!(receipts.insert("7", "a@d", "b@d", delivered));
     }
 }

@@ -1,6 +1,7 @@
 //! The services, one file each, and which of them a request is for.
 
 pub mod agent;
+pub mod chat;
 pub mod drain;
 pub mod echo;
 pub mod echo_call;
@@ -83,6 +84,11 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
                     let reply = Reply::new(&message, 489, &turn.core.tag());
                     let bytes = reply.header(HeaderName::AllowEvents, notify::EVENTS).finish();
                     turn.respond(request.key, 489, bytes);
+                }
+                Method::Invite if uri.param("gr").is_none() => {
+                    if let Err(request) = chat::invited(turn, request, &user) {
+                        proxy::to_user(turn, request, routed, &user);
+                    }
                 }
                 _ => match turn.core.gruu.read(&uri) {
                     Ok(Some(gruu)) => proxy::to_gruu(turn, request, routed, gruu),

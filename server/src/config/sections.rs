@@ -36,6 +36,7 @@ section! {
         pub data_dir: PathBuf = PathBuf::from("chappe-data");
         pub sip: Table<Sip> = Table::default();
         pub message: Table<Message> = Table::default();
+        pub chat: Table<Chat> = Table::default();
         pub http: Table<Http> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
         pub media: Table<Media> = Table::default();
@@ -140,7 +141,7 @@ section! {
     /// Bounds of a SIP message and of a connection.
     pub struct SipLimits {
         /// Longest message, headers and body; more is refused with 513.
-        pub max_message_size: Size = Size(65_535) => Size(1300)..=Size::mib(64);
+        pub max_message_size: Size = Size::kib(192) => Size(1300)..=Size::mib(64);
         /// Longest header block, from the start line to the empty line.
         pub max_header_size: Size = Size::kib(32) => Size(1000)..=Size::mib(1);
         /// Header fields in a message.
@@ -171,8 +172,8 @@ section! {
         pub max_expires: Duration = days(30) => seconds(1)..=days(365);
         /// Messages that wait for one user; more are refused with 480.
         pub queue_per_user: u32 = 10_000 => 1..=10_000_000;
-        /// Longest body; more is refused with 513.
-        pub max_size: Size = Size::kib(32) => Size(200)..=Size::mib(16);
+        /// Longest body, in a chat session with its envelope; more is refused with 513 or 413.
+        pub max_size: Size = Size::kib(128) => Size(200)..=Size::mib(16);
         /// Content types that are taken, `*` standing for anything; others are refused with 415. Empty: any.
         pub accept: Vec<String> = [
             "text/*", "message/*", "multipart/*", "image/*", "application/*+xml", "application/*+json", "application/vnd.*",
@@ -184,6 +185,21 @@ section! {
         pub drain_rate: u32 = 100 => 1..=100_000;
         /// How long `chappe explain` knows what became of a message. No bodies are kept for that.
         pub explain: Duration = days(7) => seconds(0)..=days(365);
+    }
+}
+
+section! {
+    /// Chat sessions over MSRP between our users: OMA SIMPLE IM and CPM, as RCS clients use them.
+    pub struct Chat {
+        /// Whether the server is the far end of each session: it stores what the other side is not there for, and
+        /// translates between sessions and MESSAGE. Without it invitations are passed on as they are.
+        pub sessions: bool = true;
+        /// How long a device may ring before its invitation is withdrawn and the message waits.
+        pub ring_timeout: Duration = minutes(1) => seconds(1)..=minutes(10);
+        /// A session without messages is ended after so long.
+        pub idle_timeout: Duration = minutes(5) => seconds(10)..=days(1);
+        /// Messages that one session may have under way to a device.
+        pub window: u32 = 8 => 1..=1000;
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chappe_auth::{GateConfig, Qop};
 use chappe_chat::MessagePolicy;
+use chappe_chat::leg::LegSettings;
 use chappe_net::{CertificateFiles, HostPort, ListenerConfig, Net, Network, ResolveConfig, TlsConfig, Verify};
 use chappe_sip::outbound::FlowTokens;
 use chappe_sip::proxy::{Local, ProxyPolicy};
@@ -25,6 +26,7 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::resolve::Resolver;
 use crate::service::agent::{self, CallLimits};
+use crate::service::chat::Chat;
 use crate::service::drain::Drain;
 
 /// Keys remembered in the tables of rates.
@@ -97,6 +99,18 @@ pub(super) fn tls(config: &Config) -> TlsConfig {
     }
 }
 
+fn chat(config: &Config) -> Chat {
+    let settings = LegSettings {
+        ring: config.chat.ring_timeout,
+        idle: config.chat.idle_timeout,
+        window: config.chat.window as usize,
+        // SIMPLE IM takes no call without a first message.
+        max_first: config.message.max_size.bytes(),
+        ..LegSettings::default()
+    };
+    Chat::new(config.chat.sessions, settings)
+}
+
 /// The SIP side.
 pub(super) fn core(
     config: &Config,
@@ -145,6 +159,7 @@ pub(super) fn core(
         gruu: GruuKey::new(key.derive("gruu")),
         waiting: Default::default(),
         drain,
+        chat: chat(config),
         resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
         layer: layer::Config {
             timers: timers(config),

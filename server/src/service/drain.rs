@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::hops::Hop;
 use crate::service::pager::is_alive;
-use crate::service::receipt;
+use crate::service::{chat, receipt};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
@@ -29,6 +29,8 @@ const READ: usize = 32;
 const READERS: usize = 64;
 /// Messages that may go out without a pause at the start.
 const BURST: f64 = 50.0;
+/// Messages of one device that chat sessions may have at a time.
+const HANDED: usize = 64;
 
 /// A device of a user.
 type Key = (Box<str>, Box<str>);
@@ -40,6 +42,13 @@ enum News {
     Kick {
         aor: Box<str>,
         device: Option<Box<str>>,
+        /// When it registered, in milliseconds since the epoch.
+        registered: Option<u64>,
+    },
+    /// What a chat session gave back may be tried again.
+    Retry {
+        key: Key,
+        lane: Box<str>,
     },
     Loaded {
         key: Key,
@@ -50,6 +59,17 @@ enum News {
         key: Key,
         id: u64,
         status: u16,
+    },
+    /// A chat session wants a message to be sent by MESSAGE.
+    Page {
+        key: Key,
+        id: u64,
+    },
+    /// What a chat session made of a message that it was given.
+    Handed {
+        key: Key,
+        id: u64,
+        fate: Handed,
     },
     /// Time to go on with a device that is being paced.
     Resume {
@@ -83,6 +103,17 @@ impl Drain {
     }
 }
 
+/// What became of a message that was handed to a chat session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The device has it.
+    Confirmed,
+    /// The device will not take it, whatever the way: the code that says why.
+    Refused(u16),
+    /// The device may take it later: after so long, or with its next registration.
+    Returned { retry: Option<Duration> },
+}
+
 /// A stored message under way to a device.
 pub struct Attempt {
     key: Key,
@@ -92,18 +123,35 @@ pub struct Attempt {
 /// Sends what waits for a user to every device that is there; nothing where nothing waits.
 pub fn kick(core: &Core, aor: &str) {
     if core.waiting.count(aor) > 0 {
-        core.drain.tell(News::Kick { aor: aor.into(), device: None });
+        core.drain.tell(News::Kick { aor: aor.into(), device: None, registered: None });
+    }
+}
+
+/// Like [`kick`]: somebody has registered, and what is there has waited for that.
+pub fn registered(core: &Core, aor: &str) {
+    if core.waiting.count(aor) > 0 {
+        core.drain.tell(News::Kick { aor: aor.into(), device: None, registered: Some(epoch_ms()) });
     }
 }
 
 /// Like [`kick`], for one device.
 pub fn kick_device(core: &Core, aor: &str, device: &str) {
-    core.drain.tell(News::Kick { aor: aor.into(), device: Some(device.into()) });
+    core.drain.tell(News::Kick { aor: aor.into(), device: Some(device.into()), registered: None });
 }
 
 /// Ends the wait of messages, in the next write.
 pub fn settle(core: &Core, settlements: Vec<Settlement>) {
     core.drain.tell(News::Settle { settlements });
+}
+
+/// A chat session is done with a message that it was given.
+pub fn handed(core: &Core, aor: &str, device: &str, id: u64, fate: Handed) {
+    core.drain.tell(News::Handed { key: (aor.into(), device.into()), id, fate });
+}
+
+/// Sends a message, that a chat session has, by MESSAGE; the answer is told to [`chat::paged`].
+pub fn page(core: &Core, aor: &str, device: &str, id: u64) {
+    core.drain.tell(News::Page { key: (aor.into(), device.into()), id });
 }
 
 /// A device answered, or 408 and 430 for a timeout and a dead flow.
@@ -142,6 +190,8 @@ enum Phase {
     Loading,
     /// This message is with the device.
     Sending(QueuedMessage),
+    /// Chat sessions have all they may have at a time.
+    Full,
     Paused,
 }
 
@@ -153,6 +203,10 @@ struct Session {
     after: u64,
     /// Something may have been stored since the last read.
     again: bool,
+    /// When the device registered, where that began the session: what was accepted before has waited.
+    came: Option<u64>,
+    /// Conversations, by the other side, that have to wait: what is behind must not overtake.
+    resting: HashSet<Box<str>, RandomState>,
     /// Pace: messages that may go now, and since when that was so.
     credit: f64,
     credited: Instant,
@@ -161,6 +215,11 @@ struct Session {
 struct Sessions {
     core: Arc<Core>,
     sessions: HashMap<Key, Session, RandomState>,
+    /// Messages that chat sessions have; they outlive the session here, for the device may yet confirm them.
+    handed: HashMap<Key, HashMap<u64, QueuedMessage, RandomState>, RandomState>,
+    /// Messages that another device of the user has taken while this one was being sent them: kept for it should it not
+    /// take them.
+    owed: HashSet<(Key, u64), RandomState>,
     /// Messages that are settled but perhaps not on disk yet: never sent again.
     settling: HashSet<u64, RandomState>,
     wanted: Vec<Key>,
@@ -172,6 +231,8 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
     let mut sessions = Sessions {
         core,
         sessions: HashMap::default(),
+        handed: HashMap::default(),
+        owed: HashSet::default(),
         settling: HashSet::default(),
         wanted: Vec::new(),
         write: Write::default(),
@@ -189,9 +250,12 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
 impl Sessions {
     fn handle(&mut self, news: News) {
         match news {
-            News::Kick { aor, device } => self.kick(aor, device),
+            News::Kick { aor, device, registered } => self.kick(aor, device, registered),
             News::Loaded { key, messages } => self.loaded(key, messages),
             News::Ended { key, id, status } => self.ended(key, id, status),
+            News::Page { key, id } => self.page(&key, id),
+            News::Handed { key, id, fate } => self.handed(key, id, fate),
+            News::Retry { key, lane } => self.retry(key, &lane),
             News::Resume { key } => {
                 if let Some(session) = self.sessions.get_mut(&key)
                     && matches!(session.phase, Phase::Paused)
@@ -214,7 +278,7 @@ impl Sessions {
         }
     }
 
-    fn kick(&mut self, aor: Box<str>, device: Option<Box<str>>) {
+    fn kick(&mut self, aor: Box<str>, device: Option<Box<str>>, registered: Option<u64>) {
         let core = &self.core;
         let live: Vec<Box<str>> = core.location.with(&aor, |bindings| {
             let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
@@ -223,7 +287,20 @@ impl Sessions {
         });
         for name in live {
             let key = (aor.clone(), name);
+            if registered.is_some()
+                && let Some(handed) = self.handed.get(&key)
+                && let Some(binding) = self.binding(&key)
+            {
+                chat::came_back(&self.core, &key.0, &binding, handed.values());
+            }
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.came = registered.or(session.came);
+            }
             match self.sessions.get_mut(&key) {
+                Some(session) if matches!(session.phase, Phase::Full) && session.backlog.is_empty() => {
+                    session.phase = Phase::Loading;
+                    self.wanted.push(key);
+                }
                 Some(session) => session.again = true,
                 None => {
                     let session = Session {
@@ -231,6 +308,8 @@ impl Sessions {
                         backlog: VecDeque::new(),
                         after: 0,
                         again: false,
+                        resting: HashSet::default(),
+                        came: registered,
                         credit: BURST,
                         credited: Instant::now(),
                     };
@@ -281,11 +360,17 @@ impl Sessions {
             session.after = last.id;
         }
         // What has lapsed is left to the sweep, which tells the sender.
-        session.backlog.extend(messages.into_iter().filter(|m| m.expires_at > now && !self.settling.contains(&m.id)));
+        let handed = self.handed.get(&key);
+        let is_handed = |id: u64| handed.is_some_and(|handed| handed.contains_key(&id));
+        let is_open = |m: &QueuedMessage| m.expires_at > now && !self.settling.contains(&m.id) && !is_handed(m.id);
+        session.backlog.extend(messages.into_iter().filter(is_open));
         if session.backlog.is_empty() {
             if session.again || !read_all {
                 session.again = false;
                 self.wanted.push(key);
+            } else if handed.is_some() {
+                // Its end, or a new message, goes on from here.
+                session.phase = Phase::Full;
             } else {
                 let fresh = session.after == 0;
                 self.sessions.remove(&key);
@@ -322,22 +407,56 @@ impl Sessions {
             });
             return;
         }
+        if self.handed.get(&key).is_some_and(|handed| handed.len() >= HANDED) {
+            session.phase = Phase::Full;
+            return;
+        }
         session.credit -= 1.0;
         let Some(message) = session.backlog.pop_front() else { return };
-        if self.settling.contains(&message.id) {
+        let rests = session.resting.contains(&message.sender);
+        let is_owed = self.owed.contains(&(key.clone(), message.id));
+        if rests || (self.settling.contains(&message.id) && !is_owed) {
+            self.left(&key, &message);
             return self.next(key);
         }
-        let core = Arc::clone(&self.core);
-        let binding = core.location.with(&key.0, |bindings| {
-            let found = targets(bindings, epoch_seconds(), |flow| is_alive(&core, flow), |_| true);
-            found.iter().find(|t| t.binding.device() == &*key.1).map(|t| t.binding.clone())
-        });
-        let Some(binding) = binding else {
-            self.sessions.remove(&key);
-            return;
+        let Some(binding) = self.binding(&key) else {
+            self.left(&key, &message);
+            return self.drop(&key);
         };
-        let id = message.id;
-        session.phase = Phase::Sending(message.clone());
+        if chat::takes(&self.core, &key.0, &binding, &message) {
+            let came = self.sessions.get(&key).and_then(|session| session.came).unwrap_or(0);
+            let waited = message.accepted_ms < came.max(binding.registered() * 1000);
+            self.handed.entry(key.clone()).or_default().insert(message.id, message.clone());
+            chat::deliver(&self.core, &key.0, &binding, message, waited);
+            return self.next(key);
+        }
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.phase = Phase::Sending(message.clone());
+        }
+        self.launch(key, binding, message);
+    }
+
+    /// How a device can be reached.
+    fn binding(&self, key: &Key) -> Option<Binding> {
+        let core = &self.core;
+        core.location.with(&key.0, |bindings| {
+            let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
+            found.iter().find(|t| t.binding.device() == &*key.1).map(|t| t.binding.clone())
+        })
+    }
+
+    /// Sends a message that a chat session has by MESSAGE.
+    fn page(&mut self, key: &Key, id: u64) {
+        let Some(message) = self.handed.get(key).and_then(|handed| handed.get(&id)).cloned() else { return };
+        match self.binding(key) {
+            Some(binding) => self.launch(key.clone(), binding, message),
+            None => self.core.drain.tell(News::Ended { key: key.clone(), id, status: 430 }),
+        }
+    }
+
+    fn launch(&self, key: Key, binding: Binding, mut message: QueuedMessage) {
+        let (core, id) = (Arc::clone(&self.core), message.id);
+        chat::for_message(&binding, &mut message);
         match core.hops.of_binding(&binding, &core.local, &core.tokens) {
             Hop::Known(dest) => send(&core, &binding, dest, &message, key),
             Hop::Name => {
@@ -357,6 +476,9 @@ impl Sessions {
     }
 
     fn ended(&mut self, key: Key, id: u64, status: u16) {
+        if let Some(message) = self.handed.get(&key).and_then(|handed| handed.get(&id)) {
+            return chat::paged(&self.core, &key.0, &key.1, message, status);
+        }
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let Phase::Sending(message) = std::mem::replace(&mut session.phase, Phase::Loading) else { return };
         if message.id != id {
@@ -366,33 +488,94 @@ impl Sessions {
         match pager::Outcome::of(status) {
             // It stays, and so does what is behind it; the next registration begins anew.
             pager::Outcome::Away => {
-                self.sessions.remove(&key);
-                return;
+                self.left(&key, &message);
+                return self.drop(&key);
             }
             pager::Outcome::Took => self.delivered(&key, &message, status),
-            pager::Outcome::Refused => {
-                let settlement = message.settled(Outcome::Refused, Some(&key.1), status, epoch_ms());
-                self.receipt(&message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
-                self.settle(settlement, message.device.is_some());
-            }
+            pager::Outcome::Refused => self.refused(&key, &message, status),
         }
         self.next(key);
     }
 
+    /// A chat session is done with a message.
+    fn handed(&mut self, key: Key, id: u64, fate: Handed) {
+        let Some(handed) = self.handed.get_mut(&key) else { return };
+        let Some(message) = handed.remove(&id) else { return };
+        if handed.is_empty() {
+            self.handed.remove(&key);
+        }
+        let session = self.sessions.get_mut(&key);
+        match (fate, session) {
+            (Handed::Confirmed, _) => self.delivered(&key, &message, 200),
+            (Handed::Refused(status), _) => self.refused(&key, &message, status),
+            (Handed::Returned { retry }, session) => {
+                let lane = message.sender.clone();
+                let rests = session.is_none_or(|session| session.resting.insert(lane.clone()));
+                self.left(&key, &message);
+                if rests && let Some(wait) = retry {
+                    let (core, key) = (Arc::clone(&self.core), key.clone());
+                    self.core.runtime.spawn(async move {
+                        tokio::time::sleep(wait).await;
+                        core.drain.tell(News::Retry { key, lane });
+                    });
+                }
+            }
+        }
+        // Whoever sends, reads or pauses goes on by itself.
+        if let Some(session) = self.sessions.get_mut(&key)
+            && matches!(session.phase, Phase::Full)
+        {
+            self.next(key);
+        }
+    }
+
+    /// What a conversation left behind is read again, with all that came after it.
+    fn retry(&mut self, key: Key, lane: &str) {
+        match self.sessions.get_mut(&key) {
+            Some(session) => {
+                session.resting.remove(lane);
+                // What is in the backlog is read once more, but for what is not in the store any more.
+                let owed = &self.owed;
+                session.backlog.retain(|message| owed.contains(&(key.clone(), message.id)));
+                (session.after, session.again) = (0, true);
+                if matches!(session.phase, Phase::Full) {
+                    session.phase = Phase::Loading;
+                    session.again = false;
+                    self.wanted.push(key);
+                }
+            }
+            None => self.kick(key.0, Some(key.1), None),
+        }
+    }
+
+    fn refused(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
+        if self.owed.remove(&(key.clone(), message.id)) {
+            return;
+        }
+        let settlement = message.settled(Outcome::Refused, Some(&key.1), status, epoch_ms());
+        self.receipt(message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
+        self.settle(settlement, message.device.is_some());
+    }
+
     fn delivered(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
         let core = Arc::clone(&self.core);
+        if self.owed.remove(&(key.clone(), message.id)) {
+            // Settled, with its receipt, when the first device took it.
+            return;
+        }
         let is_message = message.device.is_none();
         let mut answers_itself = true;
         core.location.with(&key.0, |bindings| {
             for binding in bindings {
-                if binding.device() == &*key.1 {
+                let device = binding.device();
+                if device == &*key.1 {
                     answers_itself = receipt::answers_itself(binding);
-                } else if is_message
-                    && binding.instance_id().is_some()
-                    && !self.holds(&key.0, binding.device(), message.id)
-                {
+                } else if !is_message {
+                } else if self.holds(&key.0, device, message.id) {
+                    self.owed.insert(((key.0.clone(), device.into()), message.id));
+                } else if binding.instance_id().is_some() {
                     // The user's other devices get theirs when they come.
-                    self.write.append.push(copy(message, binding.device()));
+                    self.write.append.push(copy(message, device));
                 }
             }
         });
@@ -402,19 +585,34 @@ impl Sessions {
         self.settle(message.settled(Outcome::Delivered, Some(&key.1), status, epoch_ms()), !is_message);
     }
 
+    /// Ends the session of a device that is not there.
+    fn drop(&mut self, key: &Key) {
+        let Some(session) = self.sessions.remove(key) else { return };
+        for message in &session.backlog {
+            self.left(key, message);
+        }
+    }
+
+    /// A device has not taken a message; where another has, this one gets a copy of its own.
+    fn left(&mut self, key: &Key, message: &QueuedMessage) {
+        if self.owed.remove(&(key.clone(), message.id)) {
+            self.write.append.push(copy(message, &key.1));
+        }
+    }
+
     /// Whether another device of the user is being sent this message anyway.
     fn holds(&self, aor: &str, device: &str, id: u64) -> bool {
         let key = (Box::from(aor), Box::from(device));
         self.sessions.get(&key).is_some_and(|s| {
             s.backlog.iter().any(|m| m.id == id) || matches!(&s.phase, Phase::Sending(m) if m.id == id)
-        })
+        }) || self.handed.get(&key).is_some_and(|handed| handed.contains_key(&id))
     }
 
     fn receipt(&mut self, message: &QueuedMessage, state: ReceiptState, wanted: Wants) {
         let Some(id) = message.message_id.as_deref().filter(|_| message.wants.contains(wanted)) else { return };
         if let Some(made) = receipt::make(&self.core, &receipt::Subject::of(message, id), state) {
             if state == ReceiptState::Delivered {
-                self.core.recent_receipts.insert(id, &message.sender, &message.recipient);
+                self.core.recent_receipts.insert(id, &message.sender, &message.recipient, state);
             }
             self.write.append.push(made);
         }
@@ -506,7 +704,7 @@ fn copy(message: &QueuedMessage, device: &str) -> NewMessage {
         body: message.body.clone(),
         accepted_ms: message.accepted_ms,
         expires_at: message.expires_at,
-        wants: Wants::default(),
+        wants: message.wants.only(Wants::SESSION),
         once: None,
     }
 }

@@ -10,7 +10,7 @@ use chappe_sip::layer::ServerKey;
 use chappe_sip::proxy::{self, Forward, Routed, Target};
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message, Reply, Uri};
-use chappe_store::{NewMessage, Outcome, ReceiptState, Settlement, StoreError};
+use chappe_store::{NewMessage, Outcome, Receipt, ReceiptState, Settlement, StoreError};
 use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
@@ -20,7 +20,7 @@ use crate::hops::Hop;
 use crate::pipeline::{Sender, Voucher};
 use crate::service::receipt::{self, Facts};
 use crate::service::registrar::store_status;
-use crate::service::{Request, drain};
+use crate::service::{Request, chat, drain};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
@@ -65,10 +65,21 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         Sender::User(entry) => entry.aor.clone(),
         Sender::Trusted | Sender::Outside { .. } => sender_name(turn, &message),
     };
-    if let Some(about) = &facts.about
-        && core.recent_receipts.contains(about, &recipient.aor, &sender)
+    if let Some((id, state)) = &facts.about {
+        // What one device has told, or we ourselves, is not told again.
+        if !core.recent_receipts.insert(id, &recipient.aor, &sender, *state) {
+            return turn.answer(request.key, &message, 200);
+        }
+        match state {
+            ReceiptState::Delivered => chat::delivered(core, &request, &sender, &recipient.aor, id),
+            ReceiptState::Displayed => chat::displayed(core, &request, &sender, &recipient.aor),
+            _ => {}
+        }
+    }
+    if chappe_imdn::is_composing(content_type.unwrap_or_default())
+        && let Ok(envelope) = chappe_chat::Envelope::of_message(&message, "", "", epoch_ms())
+        && chat::composing(core, &recipient.aor, &sender, &envelope)
     {
-        // We have told the sender so already; the device need not know.
         return turn.answer(request.key, &message, 200);
     }
     let expires = message.number(HeaderName::Expires);
@@ -83,7 +94,11 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     let mut failed: SmallVec<[(usize, u16); 2]> = SmallVec::new();
     let mut keeps: SmallVec<[bool; 2]> = SmallVec::new();
     // What waits goes first: a message that overtook it would arrive out of order.
-    let behind_others = storable && core.waiting.holds_up(&recipient.aor);
+    let by_session = match facts.is_receipt {
+        true => chat::takes_receipt(core, &recipient.aor, &sender),
+        false => chat::diverts(core, &recipient.aor, &sender, message.body().len()),
+    };
+    let behind_others = storable && (core.waiting.holds_up(&recipient.aor) || by_session);
     if !behind_others {
         let hash = proxy::loop_hash(&message);
         core.location.with(&recipient.aor, |bindings| {
@@ -173,8 +188,7 @@ impl Pager {
         };
         turn.respond(self.key, status, bytes);
         if !(200..300).contains(&status) {
-            core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
-            return;
+            return self.rejected(core);
         }
         core.ledger.delivered_at_once();
         core.recent.push(&Relayed {
@@ -201,7 +215,15 @@ impl Pager {
         }
         turn.respond(self.key, status, reply.finish());
         if status >= 300 {
-            core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+            self.rejected(core);
+        }
+    }
+
+    /// The message is not taken. A receipt may come again.
+    fn rejected(&self, core: &Core) {
+        core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+        if let Some((id, state)) = &self.facts.about {
+            core.recent_receipts.remove(id, &self.recipient.aor, &self.sender, *state);
         }
     }
 
@@ -229,7 +251,7 @@ impl Pager {
             accepted_ms: now,
             expires_at: now / 1000 + seconds,
             wants: if device.is_some() { Default::default() } else { self.facts.wants },
-            once: None,
+            once: self.once(device),
         };
         let (core, cell) = (Arc::clone(core), turn.cell);
         core.runtime.clone().spawn(async move {
@@ -238,7 +260,9 @@ impl Pager {
             core.waiting.add(&recipient, copy, 1);
             let result = core.stored(core.stores.queue.append(vec![message])).await;
             match &result {
-                Ok(_) => core.ledger.stored(),
+                Ok(ids) if ids.first().is_some_and(Option::is_some) => core.ledger.stored(),
+                // It is there already.
+                Ok(_) => core.waiting.remove(&recipient, copy),
                 Err(error) => {
                     core.waiting.remove(&recipient, copy);
                     core.counters.store_failed();
@@ -250,6 +274,13 @@ impl Pager {
             }
         });
         Ok(())
+    }
+
+    /// A sender that has seen no answer may send again under another Call-ID: one with an id is stored once.
+    fn once(&self, device: Option<usize>) -> Option<Receipt> {
+        let message_id = self.facts.message_id.clone().filter(|_| device.is_none() && !self.facts.is_receipt)?;
+        let (sender, recipient) = (self.sender.clone(), self.recipient.aor.clone());
+        Some(Receipt { message_id, sender, recipient, state: ReceiptState::Accepted })
     }
 
     /// A device took a message that had been stored meanwhile.
@@ -284,7 +315,7 @@ impl Pager {
             body: self.message.body(),
             accepted_ms: self.accepted_ms,
         };
-        if core.recent_receipts.insert(id, &self.sender, &self.recipient.aor)
+        if core.recent_receipts.insert(id, &self.sender, &self.recipient.aor, ReceiptState::Delivered)
             && let Some(made) = receipt::make(core, &subject, ReceiptState::Delivered)
         {
             receipt::send(core, made);
@@ -407,7 +438,7 @@ impl Launch<'_> {
 }
 
 /// The header lines to keep, with the identity changes already made.
-fn kept_headers(message: &Message, date: &str, voucher: &Voucher) -> Bytes {
+pub(super) fn kept_headers(message: &Message, date: &str, voucher: &Voucher) -> Bytes {
     let mut edit = chappe_sip::Edit::new(message);
     for change in &voucher.changes(message) {
         change.apply(&mut edit);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chappe_imdn::{Content, Cpim, Receipt, classify};
+use chappe_imdn::{Content, Cpim, Receipt, Status, classify};
 use chappe_sip::registrar::Binding;
 use chappe_sip::{HeaderName, Message};
 use chappe_store::{NewMessage, ReceiptState, Wants};
@@ -17,8 +17,8 @@ pub struct Facts {
     pub wants: Wants,
     /// The message is a receipt itself, and begets none.
     pub is_receipt: bool,
-    /// For a delivery receipt: the message that it is about.
-    pub about: Option<Box<str>>,
+    /// For a receipt: the message that it is about, and what it tells.
+    pub about: Option<(Box<str>, ReceiptState)>,
 }
 
 impl Facts {
@@ -45,17 +45,27 @@ impl Facts {
                 is_receipt: false,
                 about: None,
             },
-            Ok(Content::Receipt { envelope, notification }) => {
-                let delivery = |n: &chappe_imdn::Notification| n.disposition == chappe_imdn::Disposition::Delivery;
-                Facts {
-                    message_id: envelope.and_then(|e| e.message_id().map(Into::into)),
-                    wants: Wants::default(),
-                    is_receipt: true,
-                    about: notification.ok().filter(delivery).map(|n| n.message_id.into()),
-                }
-            }
+            Ok(Content::Receipt { envelope, notification }) => Facts {
+                message_id: envelope.and_then(|e| e.message_id().map(Into::into)),
+                wants: Wants::default(),
+                is_receipt: true,
+                about: notification.ok().map(|n| (n.message_id.as_str().into(), state(&n))),
+            },
             Ok(Content::Bare | Content::Composing) | Err(_) => Facts::default(),
         }
+    }
+}
+
+/// What a receipt tells.
+pub fn state(notification: &chappe_imdn::Notification) -> ReceiptState {
+    match notification.status {
+        Status::Delivered => ReceiptState::Delivered,
+        Status::Failed => ReceiptState::Failed,
+        Status::Displayed => ReceiptState::Displayed,
+        Status::Processed => ReceiptState::Processed,
+        Status::Stored => ReceiptState::Stored,
+        Status::Forbidden => ReceiptState::Forbidden,
+        _ => ReceiptState::Error,
     }
 }
 

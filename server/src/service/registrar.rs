@@ -98,7 +98,7 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
             core.counters.refreshed();
             core.persist.later(aor);
             turn.registered(key, reply.finish());
-            drain::kick(core, aor);
+            drain::registered(core, aor);
             if let Some((before, after)) = told {
                 let (core, user) = (Arc::clone(core), Arc::clone(&user));
                 // Watchers may live in this shard, which is locked now.
@@ -137,7 +137,7 @@ async fn store_and_answer(
             }
             core.visit(message.call_id(), |turn| turn.registered(key, reply.finish()));
             notify::registration_changed(&core, aor, &before, &after);
-            drain::kick(&core, aor);
+            drain::registered(&core, aor);
         }
         Err(error) => {
             core.counters.store_failed();

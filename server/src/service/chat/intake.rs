@@ -1,0 +1,237 @@
+//! From a chat session into the queue: what a device sends is on disk before it is confirmed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use chappe_chat::envelope::{Envelope, Kind, Source, Stamp};
+use chappe_chat::{Lifetime, Refusal};
+use chappe_imdn::Dispositions;
+use chappe_sip::Aor;
+use chappe_sip::header::Date;
+use chappe_store::{NewMessage, Receipt, ReceiptState, Wants};
+
+use super::Sides;
+use crate::core::{Core, epoch_ms};
+use crate::service::drain;
+
+/// What a session tells of all its messages.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Thread {
+    pub contribution_id: Option<Box<str>>,
+    pub conversation_id: Option<Box<str>>,
+    pub in_reply_to: Option<Box<str>>,
+    /// Call-ID.
+    pub call_id: Box<str>,
+}
+
+/// Why a message is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// Cannot be read.
+    Malformed,
+    TooLarge,
+    Type,
+    /// The recipient has as many messages waiting as there may be.
+    Full,
+    /// The store is slow, full or broken.
+    Busy,
+}
+
+impl NotTaken {
+    /// The MSRP code (RFC 4975 §10).
+    pub(super) fn msrp(self) -> u16 {
+        match self {
+            NotTaken::Malformed => 400,
+            NotTaken::TooLarge => 413,
+            NotTaken::Type => 415,
+            NotTaken::Full => 403,
+            // Try again later: as if the next hop had not answered.
+            NotTaken::Busy => 408,
+        }
+    }
+
+    /// The SIP code, where the message came in an INVITE.
+    pub(super) fn sip(self) -> u16 {
+        match self {
+            NotTaken::Malformed => 400,
+            NotTaken::TooLarge => 513,
+            NotTaken::Type => 415,
+            NotTaken::Full => 480,
+            NotTaken::Busy => 503,
+        }
+    }
+}
+
+/// What a message turned out to be.
+pub(super) enum Content {
+    /// To be shown now or never.
+    Composing(Box<Envelope>),
+    /// To be stored, with what goes with it.
+    Stored(Vec<NewMessage>),
+    /// A receipt that cannot be read, or that nobody is to hear of.
+    Nothing,
+}
+
+/// Reads what a device sent to its peer.
+pub(super) fn read(
+    core: &Core,
+    sides: &Sides,
+    thread: &Thread,
+    id: &str,
+    content_type: &str,
+    body: Bytes,
+) -> Result<Content, NotTaken> {
+    let (from, to) = (uri(&sides.user.aor), uri(&sides.peer.aor));
+    let key: [&[u8]; 2] = [thread.call_id.as_bytes(), id.as_bytes()];
+    let source = Source {
+        from: &from,
+        to: &to,
+        contribution_id: thread.contribution_id.as_deref(),
+        conversation_id: thread.conversation_id.as_deref(),
+        in_reply_to: thread.in_reply_to.as_deref(),
+        message_id: None,
+        key: &key,
+        accepted_ms: epoch_ms(),
+    };
+    let envelope = Envelope::read(&source, content_type, body).map_err(|_| NotTaken::Malformed)?;
+    sort(core, sides, envelope)
+}
+
+/// What becomes of a message.
+pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Content, NotTaken> {
+    let once = match &envelope.kind {
+        Kind::Composing => return Ok(Content::Composing(Box::new(envelope))),
+        Kind::Receipt(None) => return Ok(Content::Nothing),
+        Kind::Receipt(Some(notification)) => {
+            let state = crate::service::receipt::state(notification);
+            let id = notification.message_id.as_str();
+            if !core.recent_receipts.insert(id, &sides.peer.aor, &sides.user.aor, state) {
+                return Ok(Content::Nothing);
+            }
+            // The receipt is about a message of the peer.
+            Receipt { message_id: id.into(), sender: sides.peer.aor.clone(), recipient: sides.user.aor.clone(), state }
+        }
+        Kind::Content => {
+            core.settings.message.check_envelope(&envelope).map_err(|refusal| match refusal {
+                Refusal::TooLarge { .. } => NotTaken::TooLarge,
+                _ => NotTaken::Type,
+            })?;
+            // A device that has not seen the confirmation sends it again.
+            Receipt {
+                message_id: envelope.message_id.clone(),
+                sender: sides.user.aor.clone(),
+                recipient: sides.peer.aor.clone(),
+                state: ReceiptState::Accepted,
+            }
+        }
+    };
+    if core.waiting.count(&sides.peer.aor) >= core.settings.queue_per_user {
+        return Err(NotTaken::Full);
+    }
+    // The user's other devices show what this one has sent, and that it has read what it was sent.
+    let for_others = envelope.kind == Kind::Content || once.state == ReceiptState::Displayed;
+    let mut all = vec![message(core, sides, &envelope, Some(once))];
+    if for_others {
+        for device in super::other_devices(core, &sides.user.aor, &sides.device) {
+            let once = all[0].once.clone().map(|once| Receipt { recipient: device.clone(), ..once });
+            let copy = NewMessage {
+                recipient: sides.user.aor.clone(),
+                device: Some(device),
+                wants: Wants::SESSION,
+                once,
+                ..all[0].clone()
+            };
+            all.push(copy);
+        }
+    }
+    Ok(Content::Stored(all))
+}
+
+fn message(core: &Core, sides: &Sides, envelope: &Envelope, once: Option<Receipt>) -> NewMessage {
+    let now = epoch_ms();
+    let domain = core.settings.domains.first().map_or("localhost", |domain| domain);
+    let call_id = format!("{}@{domain}", core.tag());
+    let (tag, date) = (core.tag(), Date::from_unix(now / 1000).to_string());
+    let (headers, body) = envelope.to_stored(&Stamp { call_id: &call_id, tag: &tag, date: &date });
+    let lifetime = match core.settings.message.lifetime(Some(&envelope.content_type), None) {
+        Lifetime::Keep(seconds) => seconds,
+        Lifetime::NowOnly => core.settings.message.default_expires,
+    };
+    NewMessage {
+        recipient: sides.peer.aor.clone(),
+        device: None,
+        sender: sides.user.aor.clone(),
+        message_id: Some(envelope.message_id.clone()),
+        call_id: call_id.into(),
+        headers,
+        body,
+        accepted_ms: now,
+        expires_at: now / 1000 + lifetime,
+        wants: wants(&envelope.wants) | Wants::SESSION,
+        once,
+    }
+}
+
+/// What goes on when messages are on disk, or not.
+pub(super) type Done = Box<dyn FnOnce(&Arc<Core>, Result<(), NotTaken>) + Send>;
+
+/// Stores messages in one write, tells whoever waits for it, and sends them on.
+pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>) {
+    if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
+        core.counters.shed(crate::metrics::Shed::Store);
+        return batch.into_iter().for_each(|(_, done)| done(core, Err(NotTaken::Busy)));
+    }
+    let (lists, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+    let messages: Vec<NewMessage> = lists.into_iter().flatten().collect();
+    let who: Vec<(Box<str>, bool)> =
+        messages.iter().map(|message| (message.recipient.clone(), message.device.is_some())).collect();
+    // Counted before the write, so that what comes now queues behind.
+    who.iter().for_each(|(recipient, is_copy)| core.waiting.add(recipient, *is_copy, 1));
+    let result = core.stored(core.stores.queue.append(messages)).await;
+    let stored: Vec<bool> = match &result {
+        Ok(ids) => ids.iter().map(Option::is_some).collect(),
+        Err(error) => {
+            core.counters.store_failed();
+            tracing::error!(%error, "messages could not be stored");
+            Vec::new()
+        }
+    };
+    for (at, (recipient, is_copy)) in who.iter().enumerate() {
+        match stored.get(at) {
+            Some(true) => core.ledger.stored(),
+            // Seen before, or not stored.
+            _ => core.waiting.remove(recipient, *is_copy),
+        }
+    }
+    let taken = result.map(|_| ()).map_err(|_| NotTaken::Busy);
+    dones.into_iter().for_each(|done| done(core, taken));
+    for (recipient, _) in who {
+        drain::kick(core, &recipient);
+    }
+}
+
+/// The message that a delivery receipt among these is about.
+pub(super) fn delivered(messages: &[NewMessage]) -> Option<&str> {
+    let once = messages.first()?.once.as_ref()?;
+    (once.state == ReceiptState::Delivered).then_some(&*once.message_id)
+}
+
+fn wants(asked: &Dispositions) -> Wants {
+    let mut wants = Wants::default();
+    for (flag, bit) in [
+        (asked.positive_delivery, Wants::POSITIVE_DELIVERY),
+        (asked.negative_delivery, Wants::NEGATIVE_DELIVERY),
+        (asked.processing, Wants::PROCESSING),
+        (asked.display, Wants::DISPLAY),
+    ] {
+        if flag {
+            wants = wants | bit;
+        }
+    }
+    wants
+}
+
+pub(super) fn uri(aor: &str) -> String {
+    Aor::from_canonical(aor).to_uri()
+}
