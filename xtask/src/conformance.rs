@@ -97,10 +97,10 @@ pub(crate) fn within() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The chat suite over UDP and TCP, each with a server of its own: it leaves messages behind for users that are away.
+/// The chat suite over each transport, each with a server of its own: it leaves messages behind for users that are away.
 fn chat(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
     let mut failed = Vec::new();
-    for (transport, name) in [("udp", "chat-udp"), ("tcp", "chat-tcp")] {
+    for (transport, name) in [("udp", "chat-udp"), ("tcp", "chat-tcp"), ("tls", "chat-tls")] {
         let server = Server::start(reports)?;
         let port = server.port("sip", &format!("{transport}://"))?;
         let mut run = suites(&server, reports, name, 0..ACCOUNTS)?;

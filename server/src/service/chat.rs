@@ -237,7 +237,7 @@ pub fn deliver(core: &Arc<Core>, aor: &str, binding: &Binding, message: QueuedMe
     let device = Capabilities::of(binding.params(), binding.user_agent());
     let sides = Sides { user, device: binding.device().into(), peer };
     // One that goes at this moment is replaced.
-    while !core.chat.line(core, &sides, device).push(&message, device, waited) {}
+    while !core.chat.line(core, &sides, device).push(&message, device, binding.flow, waited) {}
 }
 
 /// Makes a message that came by a session fit for a MESSAGE: with the real addresses in its envelope, and without the

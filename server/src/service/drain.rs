@@ -29,6 +29,12 @@ const READ: usize = 32;
 const READERS: usize = 64;
 /// Messages that may go out without a pause at the start.
 const BURST: f64 = 50.0;
+/// Messages that are remembered as settled: more than settle while one read is under way.
+const REMEMBERED: usize = 16_384;
+/// For so long after a registration, in milliseconds, what a device turns down may be an answer from before.
+const JUST_BACK: u64 = 2000;
+/// And is tried again after this.
+const AGAIN: Duration = Duration::from_millis(500);
 /// Messages of one device that chat sessions may have at a time.
 const HANDED: usize = 64;
 
@@ -78,8 +84,10 @@ enum News {
     Settle {
         settlements: Vec<Settlement>,
     },
+    /// `done`: on disk; else they are still there.
     Settled {
         ids: Vec<u64>,
+        done: bool,
     },
 }
 
@@ -212,6 +220,25 @@ struct Session {
     credited: Instant,
 }
 
+/// Messages that left the queue lately, bounded in number.
+#[derive(Default)]
+struct Settled {
+    ids: HashSet<u64, RandomState>,
+    order: VecDeque<u64>,
+}
+
+impl Settled {
+    fn push(&mut self, id: u64) {
+        self.ids.insert(id);
+        self.order.push_back(id);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
 struct Sessions {
     core: Arc<Core>,
     sessions: HashMap<Key, Session, RandomState>,
@@ -222,6 +249,7 @@ struct Sessions {
     owed: HashSet<(Key, u64), RandomState>,
     /// Messages that are settled but perhaps not on disk yet: never sent again.
     settling: HashSet<u64, RandomState>,
+    settled: Settled,
     wanted: Vec<Key>,
     write: Write,
 }
@@ -234,6 +262,7 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
         handed: HashMap::default(),
         owed: HashSet::default(),
         settling: HashSet::default(),
+        settled: Settled::default(),
         wanted: Vec::new(),
         write: Write::default(),
     };
@@ -270,9 +299,12 @@ impl Sessions {
                     self.settle(settlement, false);
                 }
             }
-            News::Settled { ids } => {
+            News::Settled { ids, done } => {
                 for id in ids {
                     self.settling.remove(&id);
+                    if done {
+                        self.settled.push(id);
+                    }
                 }
             }
         }
@@ -362,7 +394,8 @@ impl Sessions {
         // What has lapsed is left to the sweep, which tells the sender.
         let handed = self.handed.get(&key);
         let is_handed = |id: u64| handed.is_some_and(|handed| handed.contains_key(&id));
-        let is_open = |m: &QueuedMessage| m.expires_at > now && !self.settling.contains(&m.id) && !is_handed(m.id);
+        let is_settled = |id: u64| self.settling.contains(&id) || self.settled.ids.contains(&id);
+        let is_open = |m: &QueuedMessage| m.expires_at > now && !is_settled(m.id) && !is_handed(m.id);
         session.backlog.extend(messages.into_iter().filter(is_open));
         if session.backlog.is_empty() {
             if session.again || !read_all {
@@ -415,7 +448,7 @@ impl Sessions {
         let Some(message) = session.backlog.pop_front() else { return };
         let rests = session.resting.contains(&message.sender);
         let is_owed = self.owed.contains(&(key.clone(), message.id));
-        if rests || (self.settling.contains(&message.id) && !is_owed) {
+        if rests || (self.is_settled(message.id) && !is_owed) {
             self.left(&key, &message);
             return self.next(key);
         }
@@ -510,6 +543,12 @@ impl Sessions {
             (Handed::Refused(status), _) => self.refused(&key, &message, status),
             (Handed::Returned { retry }, session) => {
                 let lane = message.sender.clone();
+                // It said so before it registered anew: that registration has found nothing to be sent.
+                let is_back = || {
+                    let came = session.as_ref().and_then(|session| session.came);
+                    came.is_some_and(|came| epoch_ms().saturating_sub(came) < JUST_BACK)
+                };
+                let retry = retry.or_else(|| is_back().then_some(AGAIN));
                 let rests = session.is_none_or(|session| session.resting.insert(lane.clone()));
                 self.left(&key, &message);
                 if rests && let Some(wait) = retry {
@@ -600,6 +639,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a message has gone, or goes with the next write: a read that began before may still show it.
+    fn is_settled(&self, id: u64) -> bool {
+        self.settling.contains(&id) || self.settled.ids.contains(&id)
+    }
+
     /// Whether another device of the user is being sent this message anyway.
     fn holds(&self, aor: &str, device: &str, id: u64) -> bool {
         let key = (Box::from(aor), Box::from(device));
@@ -659,7 +703,7 @@ async fn commit(core: Arc<Core>, write: Write) {
             }
         }
     };
-    let Some(written) = written else { return core.drain.tell(News::Settled { ids }) };
+    let Some(written) = written else { return core.drain.tell(News::Settled { ids, done: false }) };
     for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
         if *was_there {
             core.ledger.settled(outcome);
@@ -676,7 +720,7 @@ async fn commit(core: Arc<Core>, write: Write) {
         }
         kick(&core, &recipient);
     }
-    core.drain.tell(News::Settled { ids });
+    core.drain.tell(News::Settled { ids, done: true });
 }
 
 /// Sends a stored message, in the shard of its Call-ID.

@@ -36,6 +36,10 @@ use call::Side;
 
 /// What text without a type is.
 const TEXT: &str = "text/plain;charset=UTF-8";
+/// After a device came back, the calls that it had before end for so long.
+const SETTLED: Duration = Duration::from_secs(10);
+/// And what they gave back is tried again after this.
+const AGAIN: Duration = Duration::from_millis(500);
 /// From the end of a call to that of its MSRP session.
 const PARTING: Duration = Duration::from_secs(2);
 /// Calls of one line that are not over yet, at most: one in use, and others on their way out.
@@ -70,9 +74,24 @@ struct State {
     retired: bool,
     /// Calls of the device that are being taken.
     coming: u32,
+    /// When the device registered anew with a call under way.
+    came_back: Option<Instant>,
 }
 
 impl State {
+    /// Ends calls that we made over a flow that is not the device's any more, unless their session is up.
+    fn came_back(&mut self, flow: Option<Flow>, now: Instant) {
+        let is_old = |call: &LineCall| call.reached.is_some_and(|reached| reached != flow);
+        if self.leg.open_session().is_none() && !self.calls.is_empty() && self.calls.values().all(is_old) {
+            self.came_back = Some(now);
+            // Nobody answers there any more; what still comes of these calls is cleared away when it comes.
+            for call in self.calls.keys().copied().collect::<Vec<_>>() {
+                self.actions.push_back(Action::Cancel { call });
+                self.leg.handle_ended(call, now);
+            }
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.leg.is_done() && self.calls.is_empty() && self.actions.is_empty() && self.coming == 0
     }
@@ -98,8 +117,8 @@ struct LineCall {
     invitation: Option<Box<Invitation>>,
     /// To be acted upon when the device has our answer.
     agreement: Option<Agreement>,
-    /// How the device was reached.
-    flow: Option<Flow>,
+    /// How the device was reached, where we called it.
+    reached: Option<Option<Flow>>,
     /// The device is behind a relay, whose 200 says nothing of the device.
     relayed: bool,
 }
@@ -120,6 +139,7 @@ impl Line {
                 alarm: None,
                 retired: false,
                 coming: 0,
+                came_back: None,
             }),
         })
     }
@@ -148,7 +168,7 @@ impl Line {
                 break line;
             }
         };
-        let (side, flow) = (Side::new(&line), request.flow);
+        let side = Side::new(&line);
         let tags = invitation.device.contact_tags(service);
         let Some(reference) = agent::take(turn, request, |_| side.clone(), &tags) else {
             line.tell(|state, _| state.coming -= 1);
@@ -162,7 +182,7 @@ impl Line {
             end: None,
             offered: None,
             invitation: Some(Box::new(invitation)),
-            flow: Some(flow),
+            reached: None,
             agreement: None,
             relayed: false,
         };
@@ -181,7 +201,13 @@ impl Line {
     /// A message for the device.
     ///
     /// `false` where the line is not in use any more: there is another.
-    pub(super) fn push(self: &Arc<Self>, queued: &QueuedMessage, device: Capabilities, waited: bool) -> bool {
+    pub(super) fn push(
+        self: &Arc<Self>,
+        queued: &QueuedMessage,
+        device: Capabilities,
+        flow: Option<Flow>,
+        waited: bool,
+    ) -> bool {
         let id = queued.id;
         let read = Envelope::stored(&queued.headers, queued.body.clone(), queued.message_id.as_deref());
         let Ok(envelope) = read else {
@@ -202,6 +228,7 @@ impl Line {
                 state.device = device;
                 state.leg.set_device(device, now);
             }
+            state.came_back(flow, now);
             state.messages.insert(id, Arc::new(Message { id, envelope }));
             state.leg.push(entry, now);
             true
@@ -210,12 +237,7 @@ impl Line {
 
     /// The device has registered. What it was called over before is gone, and so are calls that are not up yet.
     pub(super) fn came_back(self: &Arc<Self>, flow: Option<Flow>) {
-        self.tell(|state, now| {
-            let is_old = |call: &LineCall| call.flow != flow;
-            if state.leg.open_session().is_none() && !state.calls.is_empty() && state.calls.values().all(is_old) {
-                state.leg.close(now);
-            }
-        });
+        self.tell(|state, now| state.came_back(flow, now));
     }
 
     pub(super) fn paged(self: &Arc<Self>, id: u64, status: u16) {
@@ -312,7 +334,7 @@ impl Line {
                 id,
                 match why {
                     Why::Later(pause) => Handed::Returned { retry: Some(pause.max(Duration::from_millis(100))) },
-                    Why::Away => Handed::Returned { retry: None },
+                    Why::Away => Handed::Returned { retry: self.is_back().then_some(AGAIN) },
                     Why::Refused(status) => Handed::Refused(status),
                 },
             ),
@@ -382,7 +404,7 @@ impl Line {
             end: Some(end),
             offered: Some(offered),
             invitation: None,
-            flow: binding.flow,
+            reached: Some(binding.flow),
             agreement: None,
             relayed: false,
         };
@@ -606,6 +628,11 @@ impl Line {
                 Sent::Written => {}
             }
         });
+    }
+
+    /// Whether the device has come back lately, so that what its old calls come to says nothing of it.
+    fn is_back(&self) -> bool {
+        self.state.lock().came_back.is_some_and(|at| at.elapsed() < SETTLED)
     }
 
     /// A call and its MSRP session are over.
