@@ -283,7 +283,10 @@ impl Pace {
         if due >= self.end {
             return None;
         }
-        tokio::time::sleep_until(due).await;
+        // A timer that is due already still waits for the next tick of a millisecond.
+        if due > Instant::now() {
+            tokio::time::sleep_until(due).await;
+        }
         let now = Instant::now();
         if now >= self.end + self.timeout {
             return None;
