@@ -175,6 +175,9 @@ pub fn takes(core: &Core, aor: &str, binding: &Binding, message: &QueuedMessage)
     if endpoint(core).is_none() {
         return false;
     }
+    if !may_have_sessions(binding) && core.chat.lines() == 0 {
+        return false;
+    }
     let Some(peer) = peer_of(core, aor, message) else { return false };
     let device = Capabilities::of(binding.params(), binding.user_agent());
     let line = core.chat.find(aor, binding.device(), &peer.aor);
@@ -191,6 +194,11 @@ pub fn takes(core: &Core, aor: &str, binding: &Binding, message: &QueuedMessage)
         },
         Err(_) => false,
     }
+}
+
+/// Whether a device may know more than MESSAGE; most say nothing of the kind, and need no closer look.
+fn may_have_sessions(binding: &Binding) -> bool {
+    binding.params().contains("+g.")
 }
 
 /// Whether content of that size goes to such a device in a session, where none is open.
@@ -218,6 +226,9 @@ pub fn diverts(core: &Core, aor: &str, from: &str, size: usize) -> bool {
     }
     core.chat.of_user(aor, from).iter().any(|line| !line.is_done())
         || core.location.with(aor, |bindings| {
+            if !bindings.iter().any(may_have_sessions) {
+                return false;
+            }
             let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
             found.iter().any(|target| {
                 let binding = target.binding;
@@ -243,6 +254,9 @@ pub fn deliver(core: &Arc<Core>, aor: &str, binding: &Binding, message: QueuedMe
 /// Makes a message that came by a session fit for a MESSAGE: with the real addresses in its envelope, and without the
 /// envelope for a device that is not known to take any. What came by MESSAGE goes as it came.
 pub fn for_message(binding: &Binding, message: &mut QueuedMessage) {
+    if !message.wants.contains(Wants::SESSION) && !may_have_sessions(binding) {
+        return;
+    }
     let read = Envelope::stored(&message.headers, message.body.clone(), message.message_id.as_deref());
     let Ok(envelope) = read else { return };
     let device = Capabilities::of(binding.params(), binding.user_agent());
