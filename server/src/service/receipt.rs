@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chappe_imdn::{Content, Cpim, Receipt, Status, classify};
+use chappe_imdn::{Content, Cpim, Dispositions, Receipt, Status, classify};
 use chappe_sip::registrar::Binding;
 use chappe_sip::{HeaderName, Message};
 use chappe_store::{NewMessage, ReceiptState, Wants};
@@ -41,7 +41,7 @@ impl Facts {
         match classify(content_type, body) {
             Ok(Content::Message(envelope)) => Facts {
                 message_id: envelope.message_id().map(Into::into),
-                wants: wants(&envelope),
+                wants: wants(&envelope.dispositions()),
                 is_receipt: false,
                 about: None,
             },
@@ -69,8 +69,8 @@ pub fn state(notification: &chappe_imdn::Notification) -> ReceiptState {
     }
 }
 
-fn wants(envelope: &Cpim<'_>) -> Wants {
-    let asked = envelope.dispositions();
+/// What a sender asked to hear, as it is kept.
+pub fn wants(asked: &Dispositions) -> Wants {
     let mut wants = Wants::default();
     for (flag, bit) in [
         (asked.positive_delivery, Wants::POSITIVE_DELIVERY),

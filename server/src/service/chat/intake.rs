@@ -6,14 +6,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use chappe_chat::envelope::{Envelope, Kind, Source, Stamp};
 use chappe_chat::{Lifetime, Refusal};
-use chappe_imdn::Dispositions;
 use chappe_sip::Aor;
 use chappe_sip::header::Date;
 use chappe_store::{NewMessage, Receipt, ReceiptState, Wants};
 
 use super::Sides;
 use crate::core::{Core, epoch_ms};
-use crate::service::drain;
+use crate::service::{drain, receipt};
 
 /// What a session tells of all its messages.
 #[derive(Debug, Clone, Default)]
@@ -104,7 +103,7 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
         Kind::Composing => return Ok(Content::Composing(Box::new(envelope))),
         Kind::Receipt(None) => return Ok(Content::Nothing),
         Kind::Receipt(Some(notification)) => {
-            let state = crate::service::receipt::state(notification);
+            let state = receipt::state(notification);
             let id = notification.message_id.as_str();
             if !core.recent_receipts.insert(id, &sides.peer.aor, &sides.user.aor, state) {
                 return Ok(Content::Nothing);
@@ -168,7 +167,7 @@ fn message(core: &Core, sides: &Sides, envelope: &Envelope, once: Option<Receipt
         body,
         accepted_ms: now,
         expires_at: now / 1000 + lifetime,
-        wants: wants(&envelope.wants) | Wants::SESSION,
+        wants: receipt::wants(&envelope.wants) | Wants::SESSION,
         once,
     }
 }
@@ -215,21 +214,6 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
 pub(super) fn delivered(messages: &[NewMessage]) -> Option<&str> {
     let once = messages.first()?.once.as_ref()?;
     (once.state == ReceiptState::Delivered).then_some(&*once.message_id)
-}
-
-fn wants(asked: &Dispositions) -> Wants {
-    let mut wants = Wants::default();
-    for (flag, bit) in [
-        (asked.positive_delivery, Wants::POSITIVE_DELIVERY),
-        (asked.negative_delivery, Wants::NEGATIVE_DELIVERY),
-        (asked.processing, Wants::PROCESSING),
-        (asked.display, Wants::DISPLAY),
-    ] {
-        if flag {
-            wants = wants | bit;
-        }
-    }
-    wants
 }
 
 pub(super) fn uri(aor: &str) -> String {
