@@ -7,6 +7,7 @@
 mod access;
 mod block;
 pub mod envelope;
+pub mod group;
 mod id;
 pub mod invitation;
 pub mod leg;
