@@ -7,8 +7,11 @@
 mod apply;
 mod change;
 mod create;
+pub mod data;
 mod id;
+pub mod list;
 mod member;
+pub mod refer;
 mod refused;
 
 pub use change::{Actor, Announcement, Change, Copy, Event, Invitee, News, Why};

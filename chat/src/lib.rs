@@ -18,6 +18,7 @@ pub mod receipts;
 mod relation;
 pub mod stored;
 mod user;
+mod xml;
 
 pub use access::{Access, Capabilities, Service};
 pub use block::BlockList;
@@ -26,3 +27,4 @@ pub use id::{MAX_ID, made_id};
 pub use policy::{Lifetime, MessagePolicy, Refusal, media_type};
 pub use relation::{Relation, RelationKind, may};
 pub use user::{ANONYMOUS, is_anonymous, same_user};
+pub use xml::XmlError;
