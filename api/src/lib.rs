@@ -1,11 +1,13 @@
 //! HTTP: management, admin API, WebSocket entry.
 //!
 //! [`management`] is for operators: metrics, health, the admin API under `/api`. [`public`] is for users: a page that
-//! says what runs here, and the WebSocket entry of SIP (RFC 7118). What the answers hold comes from the [`Node`] that
-//! runs; this crate decides nothing about messages.
+//! says what runs here, the WebSocket entry of SIP (RFC 7118), and the services whose routers it is given, which learn by
+//! [`identity`] who asks. What the answers hold comes from the [`Node`] that runs; this crate decides nothing about
+//! messages.
 
 mod accounts;
 mod error;
+pub mod identity;
 pub mod management;
 mod node;
 mod openapi;

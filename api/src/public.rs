@@ -22,6 +22,8 @@ pub struct Public {
     /// Web pages that may open a WebSocket, by their Origin; empty: any.
     pub origins: Vec<String>,
     pub websockets: Arc<dyn WebSockets>,
+    /// Services with paths of their own.
+    pub services: Vec<Router>,
 }
 
 /// The router of the listeners for users.
@@ -29,10 +31,11 @@ pub fn router(public: Public) -> Router {
     let page = Arc::new(Page::new(&public.domains, &public.sip));
     let entry = Arc::new(Entry { sockets: public.websockets, origins: public.origins });
     let websocket = Router::new().route("/ws", any(websocket::enter)).with_state(entry);
-    Router::new()
-        .route("/", get(landing))
-        .with_state(page)
-        .merge(websocket)
+    let router = Router::new().route("/", get(landing)).with_state(page).merge(websocket);
+    public
+        .services
+        .into_iter()
+        .fold(router, Router::merge)
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path") })
 }
 

@@ -1,9 +1,12 @@
 //! The HTTP listeners: for users, and for operators.
 
+pub mod identity;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use chappe_api::public::Public;
 use chappe_api::{Door, Limits, Node, OpenDoor, Server, WebSockets, management, public};
 use tokio::net::TcpListener;
@@ -17,6 +20,16 @@ pub struct Http {
     operators: Server,
     /// `http://127.0.0.1:9090`
     pub management: String,
+}
+
+/// What the listeners lead to.
+pub struct Behind {
+    pub node: Arc<dyn Node>,
+    /// Numbers the listeners in the order of `http.listen`.
+    pub door: Arc<dyn Door>,
+    pub websockets: Arc<dyn WebSockets>,
+    /// For users, each with paths of its own.
+    pub services: Vec<Router>,
 }
 
 /// Sockets that are bound and not served yet, so that their ports are known before the first request.
@@ -53,17 +66,9 @@ pub async fn bind(config: &Config, listeners: &Listeners) -> anyhow::Result<Boun
 }
 
 impl Bound {
-    /// Begins to serve. `door` numbers the listeners in the order of `http.listen`; `token` is one more bearer token
-    /// beside the configured one.
-    pub fn serve(
-        self,
-        config: &Config,
-        listeners: &Listeners,
-        node: Arc<dyn Node>,
-        door: Arc<dyn Door>,
-        websockets: Arc<dyn WebSockets>,
-        token: &str,
-    ) -> Http {
+    /// Begins to serve. `token` is one more bearer token beside the configured one.
+    pub fn serve(self, config: &Config, listeners: &Listeners, behind: Behind, token: &str) -> Http {
+        let Behind { node, door, websockets, services } = behind;
         let limits = Limits {
             head: config.http.max_head.bytes(),
             head_timeout: config.http.head_timeout,
@@ -75,6 +80,7 @@ impl Bound {
             sip: listeners.all().into_iter().filter(|l| l.service == "sip").map(|l| l.url).collect(),
             origins: config.http.origins.clone(),
             websockets,
+            services,
         };
         let users = Server::start(self.users, public::router(public), limits, door);
         let configured = config.management.token.iter().map(|token| token.expose().to_owned());

@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 use crate::accounts::{Changed, StoredAccounts};
 use crate::config::Config;
 use crate::core::{Core, Front, epoch_seconds};
+use crate::http::Behind;
+use crate::http::identity::HttpIdentity;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
@@ -47,6 +49,8 @@ pub struct Running {
     net: Net,
     relay: Arc<Relay>,
     msrp: Net,
+    /// Who asks by HTTP.
+    identity: Arc<HttpIdentity>,
     /// Index of the first WebSocket listener in the transport layer.
     first_http: u16,
     tasks: JoinSet<()>,
@@ -88,6 +92,7 @@ impl Running {
             listeners.add("msrp", format!("{}://{}", listener.transport.param(), listener.local));
         }
 
+        let keys = parts::Keys::load(&config.data_dir)?;
         let (drain, inbox) = drain::Drain::new();
         let core = Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, drain, echo)?));
         load(&core).await.context("cannot read the store")?;
@@ -97,12 +102,15 @@ impl Running {
             relay::local(&config, &msrp),
             Arc::new(relay::Shared(Arc::clone(&core))),
             relay::gate(&config),
-            &parts::Keys::load(&config.data_dir)?.derive("msrp nonces"),
+            &keys.derive("msrp nonces"),
             epoch_seconds(),
             tokio::runtime::Handle::current(),
         );
         relay.set_net(msrp.clone());
         core.set_endpoint(relay.endpoint());
+
+        let identity =
+            Arc::new(HttpIdentity::new(Arc::clone(&core), parts::gate(&config), &keys.derive("http nonces")));
 
         let changed = {
             let core = Arc::clone(&core);
@@ -133,12 +141,12 @@ impl Running {
         tasks.spawn(flush(Arc::clone(&core)));
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
-        tasks.spawn(forget(Arc::clone(&core), config.message.explain));
+        tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), config.message.explain));
         tasks.spawn(Arc::clone(&relay).run_clock());
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
         let front = crate::msrp::Front(Arc::clone(&relay));
         msrp.run(Arc::new(front)).context("cannot open the MSRP listeners")?;
-        Ok(Running { operator, core, net, relay, msrp, first_http, tasks, timers })
+        Ok(Running { operator, core, net, relay, msrp, identity, first_http, tasks, timers })
     }
 
     pub fn node(&self) -> Arc<dyn Node> {
@@ -150,23 +158,26 @@ impl Running {
         &self.core
     }
 
-    /// What stands before the HTTP listeners.
-    pub fn door(&self) -> Arc<dyn Door> {
-        Arc::new(self.entrance())
-    }
-
-    pub fn websockets(&self) -> Arc<dyn WebSockets> {
-        Arc::new(self.entrance())
-    }
-
-    fn entrance(&self) -> Entrance {
-        Entrance {
+    /// What the HTTP listeners lead to.
+    pub fn behind(&self) -> Behind {
+        let entrance = Arc::new(Entrance {
             net: self.net.clone(),
             first: self.first_http,
             msrp: self.msrp.clone(),
             first_msrp: self.operator.config.msrp.listen.len() as u16,
             core: Arc::clone(&self.core),
-        }
+        });
+        Behind { node: self.node(), door: entrance.clone(), websockets: entrance, services: self.services() }
+    }
+
+    /// Who asks by HTTP.
+    pub fn identity(&self) -> Arc<HttpIdentity> {
+        Arc::clone(&self.identity)
+    }
+
+    /// The HTTP services for users.
+    fn services(&self) -> Vec<axum::Router> {
+        Vec::new()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -286,12 +297,13 @@ async fn expire(core: Arc<Core>) {
 }
 
 /// Forgets what nobody will ask for any more.
-async fn forget(core: Arc<Core>, explain: Duration) {
+async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, explain: Duration) {
     let mut ticks = tokio::time::interval(FORGET);
     loop {
         ticks.tick().await;
         let now = epoch_seconds();
         core.identity.expire(now);
+        identity.expire(now);
         let before = now.saturating_sub(explain.as_secs());
         let fates = core.stores.fates.purge(before * 1000).await;
         let receipts = core.stores.receipts.forget(before).await;

@@ -34,6 +34,7 @@ async fn run(limits: Limits) -> Running {
         sip: vec!["tls://[::]:5061".into()],
         origins: vec![],
         websockets: Arc::new(Taken(sender)),
+        services: vec![],
     };
     let server = Server::start(vec![listener], router(public), limits, Arc::new(OpenDoor));
     Running { server, address, taken }

@@ -124,7 +124,7 @@ async fn run(config: Config, testbed: Option<Accounts>) -> anyhow::Result<()> {
         accounts.add(&*node).await?;
     }
     let token = random::token();
-    let http = bound.serve(&config, &listeners, node.clone(), running.door(), running.websockets(), &token);
+    let http = bound.serve(&config, &listeners, running.behind(), &token);
     let run_file = RunFile { pid: std::process::id(), management: http.management.clone(), token };
     let run_file = run_file
         .write(&config.data_dir)

@@ -122,13 +122,6 @@ pub(super) fn core(
 ) -> anyhow::Result<Parts> {
     let key = Keys::load(&config.data_dir)?;
     let now = epoch_seconds();
-    let auth = &config.sip.authentication;
-    let gate = GateConfig {
-        algorithms: auth.algorithms.iter().map(|a| algorithm(*a)).collect(),
-        qop: vec![Qop::Auth, Qop::AuthInt],
-        nonce_lifetime: auth.nonce_lifetime.as_secs(),
-        ..GateConfig::default()
-    };
     let (local, faces) = faces(config, net);
     let transports: Vec<Transport> = [Transport::Udp, Transport::Tcp, Transport::Tls]
         .into_iter()
@@ -148,7 +141,7 @@ pub(super) fn core(
         hops: Hops::new(faces),
         location: Arc::default(),
         directory: Default::default(),
-        identity: Identity::new(gate, &key.derive("nonces"), networks(&config.sip.trusted)?, now),
+        identity: Identity::new(gate(config), &key.derive("nonces"), networks(&config.sip.trusted)?, now),
         stores,
         admission: Admission {
             peers: Rates::new(limits.peer_rate, limits.peer_burst, RATED),
@@ -169,6 +162,17 @@ pub(super) fn core(
         metrics,
         runtime: tokio::runtime::Handle::current(),
     })
+}
+
+/// Digest, for SIP and HTTP.
+pub(super) fn gate(config: &Config) -> GateConfig {
+    let auth = &config.sip.authentication;
+    GateConfig {
+        algorithms: auth.algorithms.iter().map(|a| algorithm(*a)).collect(),
+        qop: vec![Qop::Auth, Qop::AuthInt],
+        nonce_lifetime: auth.nonce_lifetime.as_secs(),
+        ..GateConfig::default()
+    }
 }
 
 fn timers(config: &Config) -> Timers {
