@@ -11,8 +11,11 @@ pub mod data;
 mod id;
 pub mod list;
 mod member;
+pub mod reader;
+pub mod receipts;
 pub mod refer;
 mod refused;
+pub mod roster;
 
 pub use change::{Actor, Announcement, Change, Copy, Event, Invitee, News, Why};
 pub use create::{Creation, Restart};
