@@ -1,6 +1,8 @@
 //! Records as bytes: a version, then fields in order. New fields go behind the old ones, so that an older program reads
 //! what a newer one of the same version wrote; a change of meaning takes a new version.
 
+mod group;
+
 use bytes::Bytes;
 use chappe_sip::registrar::{Binding, Parts};
 
@@ -8,6 +10,8 @@ use crate::{
     Account, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets, StoreError,
     Wants,
 };
+
+pub(crate) use group::{put_group_entry, take_group_entry};
 
 const VERSION: u8 = 1;
 

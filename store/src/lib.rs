@@ -13,6 +13,7 @@ mod conversation;
 mod device;
 mod error;
 mod fate;
+mod group;
 mod ids;
 mod location;
 mod memory;
@@ -30,6 +31,10 @@ pub use conversation::{BadConversationId, Conversation, ConversationId, Conversa
 pub use device::{Device, Devices, Seen};
 pub use error::{Cause, StoreError};
 pub use fate::{Counts, Event, Fate, FateLog};
+pub use group::{
+    GroupChange, GroupCursor, GroupEntry, GroupError, GroupHead, GroupLease, GroupMember, Groups, NewGroup,
+    NewGroupEntry, StoredGroup,
+};
 pub use location::{Located, LocationStore, Revision};
 pub use queue::{Depth, MessageQueue, NewMessage, Outcome, QueuedMessage, Settlement, Wanted, Wants, Write, Written};
 pub use reached::{News, Reached, ReceiptStates, ReceiptStatus, Step, Way};

@@ -1,5 +1,7 @@
 //! Everything in memory and gone with the process: for tests, and the model that the other back ends are held against.
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
@@ -38,6 +40,7 @@ struct State {
     devices: BTreeMap<Box<str>, Vec<Device>>,
     conversations: HashMap<ConversationId, History>,
     ways: HashMap<Way, ReceiptStatus>,
+    rooms: BTreeMap<Box<str>, groups::Room>,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +66,7 @@ impl Memory {
                 devices: BTreeMap::new(),
                 conversations: HashMap::new(),
                 ways: HashMap::new(),
+                rooms: BTreeMap::new(),
             }),
         }
     }

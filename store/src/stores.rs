@@ -7,7 +7,8 @@ use crate::memory::Memory;
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{
-    AccountStore, Conversations, Devices, FateLog, LocationStore, MessageQueue, ReceiptStates, Receipts, StoreError,
+    AccountStore, Conversations, Devices, FateLog, Groups, LocationStore, MessageQueue, ReceiptStates, Receipts,
+    StoreError,
 };
 
 /// The `store.url` of the configuration.
@@ -48,6 +49,7 @@ pub struct Stores {
     pub devices: Arc<dyn Devices>,
     pub conversations: Arc<dyn Conversations>,
     pub receipt_states: Arc<dyn ReceiptStates>,
+    pub groups: Arc<dyn Groups>,
     engine: Engine,
 }
 
@@ -94,7 +96,7 @@ impl Stores {
     fn over<S>(store: Arc<S>, engine: Engine) -> Stores
     where
         S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts,
-        S: Devices + Conversations + ReceiptStates + 'static,
+        S: Devices + Conversations + ReceiptStates + Groups + 'static,
     {
         Stores {
             accounts: store.clone(),
@@ -104,7 +106,8 @@ impl Stores {
             receipts: store.clone(),
             devices: store.clone(),
             conversations: store.clone(),
-            receipt_states: store,
+            receipt_states: store.clone(),
+            groups: store,
             engine,
         }
     }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod devices;
+mod groups;
 mod history;
 mod queue;
 pub(crate) mod schema;

@@ -57,6 +57,27 @@ pub(crate) const STEPS: &[&str] = &[
         shard integer not null, key bigint not null, delivered bigint not null, displayed bigint not null,
         failed bigint not null, last bigint not null, primary key (shard, key));
 ",
+    "
+    create table chat_group (
+        shard integer not null, id text collate \"C\" not null, thread text not null, revision bigint not null,
+        last bigint not null, owner text not null, until bigint not null, token bigint not null, data bytea not null,
+        primary key (shard, id));
+    create table group_thread (
+        shard integer not null, thread text collate \"C\" not null, id text not null, primary key (shard, thread));
+    create table group_member (
+        shard integer not null, id text collate \"C\" not null, aor text collate \"C\" not null, active boolean not null,
+        data bytea not null, primary key (shard, id, aor));
+    create table group_of (
+        shard integer not null, aor text collate \"C\" not null, id text collate \"C\" not null,
+        primary key (shard, aor, id));
+    create table group_entry (
+        shard integer not null, id text collate \"C\" not null, seq bigint not null, at bigint not null,
+        data bytea not null, primary key (shard, id, seq));
+    create index group_entry_at on group_entry (at);
+    create table group_cursor (
+        shard integer not null, id text collate \"C\" not null, aor text collate \"C\" not null,
+        device text collate \"C\" not null, upto bigint not null, primary key (shard, id, aor, device));
+",
 ];
 
 /// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the

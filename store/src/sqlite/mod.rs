@@ -7,6 +7,7 @@ mod accounts;
 mod bulk;
 mod chat;
 mod devices;
+mod groups;
 mod history;
 mod load;
 mod lock;

@@ -9,7 +9,8 @@ use crate::StoreError;
 ///
 /// Bodies lie in the order of their arrival with no index beside them; `Backlog` finds them (docs/decisions/0010). A row of
 /// `log` is what one commit did to the queue: fates, ids settled, counts after it (docs/decisions/0011). Entries of the
-/// history lie like bodies; those up to `tally.placed` are found by `place` (docs/decisions/0015).
+/// history lie like bodies; those up to `tally.placed` are found by `place` (docs/decisions/0015). An entry of a group has
+/// the number of the group in its upper and its sequence in its lower 32 bits (docs/decisions/0042).
 pub(crate) const STEPS: &[&str] = &[
     "
     create table account (aor text primary key, data blob not null) strict, without rowid;
@@ -46,6 +47,23 @@ pub(crate) const STEPS: &[&str] = &[
     ) strict;
     alter table tally add column placed integer not null default 0;
     alter table tally add column erased integer not null default 0;
+",
+    "
+    create table chat_group (
+        number integer primary key, id text not null unique, thread text not null unique, revision integer not null,
+        last integer not null, owner text not null, until integer not null, token integer not null
+    ) strict;
+    create table group_state (number integer primary key, data blob not null) strict;
+    create table group_member (
+        number integer not null, user text not null, active integer not null, data blob not null,
+        primary key (number, user)
+    ) strict, without rowid;
+    create index group_member_user on group_member (user, number) where active;
+    create table group_entry (id integer primary key, at integer not null, data blob not null) strict;
+    create table group_cursor (
+        number integer not null, user text not null, device text not null, upto integer not null,
+        primary key (number, user, device)
+    ) strict, without rowid;
 ",
 ];
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bulk::{Bulk, is_lost};
 use super::chat::{self, Around, ChatOp};
+use super::groups::{self, GroupOp};
 use super::history::{self, Known, Sort};
 use super::load::{Loaded, Seen};
 use super::lock::Lock;
@@ -78,6 +79,7 @@ pub(super) enum Op {
     },
     Account(Box<AccountOp>),
     Chat(Box<ChatOp>),
+    Group(Box<GroupOp>),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -182,6 +184,7 @@ struct Batch {
     receipts: Vec<(u64, u64)>,
     accounts: VecDeque<AccountOp>,
     chats: VecDeque<ChatOp>,
+    groups: VecDeque<GroupOp>,
     replaces: VecDeque<(Location, Revision, Answer<Option<Revision>>)>,
     saves: Vec<Location>,
     counts: Counts,
@@ -365,6 +368,10 @@ impl Writer {
                 batch.durable |= op.is_durable();
                 batch.chats.push_back(*op);
             }
+            Op::Group(op) => {
+                batch.durable |= op.is_durable();
+                batch.groups.push_back(*op);
+            }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
@@ -471,6 +478,7 @@ impl Writer {
         }
         self.write_locations(batch).await?;
         self.write_chat(batch).await?;
+        self.write_groups(batch).await?;
         while let Some(op) = batch.accounts.pop_front() {
             batch.answers.push(accounts::write(&mut self.conn, op).await?);
         }
@@ -515,6 +523,32 @@ impl Writer {
             if forgotten {
                 self.known.clear();
             }
+        }
+        Ok(())
+    }
+
+    /// What was asked of groups, and which of their messages were seen for the first time.
+    async fn write_groups(&mut self, batch: &mut Batch) -> Result<(), StoreError> {
+        let before = batch.receipts.len();
+        while let Some(op) = batch.groups.pop_front() {
+            let (seen, receipts) = (&mut self.seen, &mut batch.receipts);
+            let mut first = |day: u64, key: u64| {
+                let first = seen.insert(day, key);
+                if first {
+                    receipts.push((day, key));
+                }
+                first
+            };
+            batch.answers.push(groups::write(&mut self.conn, op, &mut first).await?);
+        }
+        let mut days: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for (day, key) in &batch.receipts[before..] {
+            days.entry(*day).or_default().push(*key);
+        }
+        for (day, keys) in days {
+            let query =
+                sqlx::query("insert into receipt (id, day, keys) values (?, ?, ?)").bind(self.ids.next() as i64);
+            self.conn.execute(query.bind(day as i64).bind(codec::put_keys(&keys))).await?;
         }
         Ok(())
     }
@@ -811,6 +845,7 @@ impl Writer {
         self.known.clear();
         batch.reached.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.chats.drain(..).for_each(|op| op.fail(error.clone()));
+        batch.groups.drain(..).for_each(|op| op.fail(error.clone()));
         batch.accounts.drain(..).for_each(|op| op.fail(error.clone()));
         batch.replaces.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.purges.drain(..).chain(batch.forgets.drain(..)).for_each(|(_, tx)| drop(tx.send(Err(error.clone()))));
@@ -869,6 +904,7 @@ impl Op {
     fn bytes(&self) -> usize {
         match self {
             Op::Write { bodies, entries, .. } => bodies.iter().chain(entries).map(Vec::len).sum(),
+            Op::Group(op) => op.bytes(),
             _ => 0,
         }
     }
@@ -889,6 +925,7 @@ impl Batch {
             && self.newcomers.is_empty()
             && self.reached.is_empty()
             && self.chats.is_empty()
+            && self.groups.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::conversations::entry;
+use super::groups;
 use super::receipt_states::{reached, way};
 use super::{binding, message, queue::wanted};
-use crate::{ConversationId, Cursor, Outcome, Revision, Step, Stores, Write};
+use crate::{ConversationId, Cursor, GroupError, Outcome, Revision, Step, Stores, Write};
 
 const FOLDER: &str = "CHAPPE_CRASH_FOLDER";
 
@@ -32,6 +33,12 @@ async fn child() {
                 println!("\nstored {user} {}", written.ids[0].unwrap());
                 println!("\nkept {user} {}", written.entries[0].unwrap());
                 println!("\ntold {user} {}", round + 1);
+                if round == 0 {
+                    let made = stores.groups.create(groups::group(&user, &[&user])).await;
+                    assert!(matches!(made, Ok(()) | Err(GroupError::Exists(_))), "{made:?}");
+                }
+                let seqs = stores.groups.append(&user, 1, vec![groups::entry(&user, &text)]).await.unwrap();
+                println!("\nlogged {user} {}", seqs[0].unwrap());
                 if round % 3 == 0 {
                     let queued = stores.queue.pending(&[wanted(&user, None, 0)], 1).await.unwrap().remove(0);
                     println!("\nsettling {user} {}", queued[0].id);
@@ -61,7 +68,9 @@ async fn acknowledged_writes_survive_kill() {
             .unwrap();
         let told = BufReader::new(child.stdout.take().unwrap());
         let mut told = told.lines().map_while(Result::ok).filter(|line| {
-            ["stored ", "kept ", "told ", "settling ", "settled ", "bound "].iter().any(|verb| line.starts_with(verb))
+            ["stored ", "kept ", "told ", "logged ", "settling ", "settled ", "bound "]
+                .iter()
+                .any(|verb| line.starts_with(verb))
         });
         let mut seen: Vec<String> = told.by_ref().take(lines).collect();
         // SIGKILL, in the midst of the next commit as likely as not.
@@ -79,6 +88,7 @@ async fn acknowledged_writes_survive_kill() {
         let mut stored: Vec<(&str, u64)> = Vec::new();
         let mut kept: Vec<(&str, u64)> = Vec::new();
         let mut told: Vec<(&str, u64)> = Vec::new();
+        let mut logged: Vec<(&str, u64)> = Vec::new();
         let mut entries = 0;
         let mut bound: Vec<(&str, u64)> = Vec::new();
         for line in &seen {
@@ -88,6 +98,7 @@ async fn acknowledged_writes_survive_kill() {
                 "stored" => &mut stored,
                 "kept" => &mut kept,
                 "told" => &mut told,
+                "logged" => &mut logged,
                 "settling" => &mut settling,
                 "settled" => &mut settled,
                 _ => &mut bound,
@@ -112,6 +123,15 @@ async fn acknowledged_writes_survive_kill() {
             let history = history(&stores, &user).await;
             assert!(mine(&kept).iter().all(|id| history.contains(id)), "history of {user} lost");
             entries += history.len() as u64;
+            // Without gaps, and as far as was told.
+            let (mut log, mut last) = (Vec::new(), 0);
+            while let Some(next) = stores.groups.read(&user, last, 500).await.unwrap().last().map(|entry| entry.seq) {
+                log.extend(last + 1..=next);
+                last = next;
+            }
+            assert!(mine(&logged).iter().all(|seq| log.contains(seq)), "log of {user} lost");
+            let head = stores.groups.load(&user).await.unwrap().map_or(0, |group| group.head.last);
+            assert_eq!(head, last, "{user}");
             let ways: Vec<_> = mine(&told).iter().map(|next| way(&format!("{worker}-{}", next - 1))).collect();
             let status = stores.receipt_states.status(&ways).await.unwrap();
             assert!(status.iter().all(|status| status.delivered_ms == Some(1)), "states of {user} lost");

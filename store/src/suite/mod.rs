@@ -5,6 +5,7 @@ mod conversations;
 mod crash;
 mod devices;
 mod fates;
+mod groups;
 mod locations;
 mod model;
 mod postgres;
@@ -115,6 +116,18 @@ cases! {
         of_many_at_once_one_is_told
         one_write_with_the_queue
         forgotten_by_the_last_step
+    }
+    groups {
+        reads_back_what_was_made
+        of_two_that_create_one_thread_one_is_told_of_the_other
+        a_change_needs_the_revision_that_it_was_computed_from
+        an_old_token_writes_nothing
+        sequences_have_no_gaps
+        cursors_move_forward_only
+        a_user_has_the_groups_that_he_is_in
+        old_entries_go
+        ten_thousand_members
+        random_operations_agree_with_the_model
     }
     model {
         random_operations_agree_with_the_model

@@ -149,8 +149,9 @@ async fn the_whole_suite() {
     stores.close().await.unwrap();
     println!("newer schema");
     conn.execute("update nodes.chappe_schema set version = 99").await.unwrap();
+    let newest = crate::postgres::schema::STEPS.len() as i64;
     let refused = Stores::open(&url, Path::new("/")).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known }) if known == newest), "{refused:?}");
     conn.close().await.unwrap();
 }
 

@@ -138,8 +138,9 @@ async fn a_newer_file_is_refused_untouched() {
     let mut conn = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     conn.execute("update chappe_schema set version = 99").await.unwrap();
     conn.close().await.unwrap();
+    let newest = crate::sqlite::schema::STEPS.len() as i64;
     let refused = Stores::open("sqlite:", dir.path()).await;
-    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::NewerSchema { found: 99, known }) if known == newest), "{refused:?}");
 }
 
 /// A file of the first version, with a message that waits.
