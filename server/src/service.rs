@@ -42,7 +42,7 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
             && routed.next_route.is_none()
             && notify::owns(turn, &message)
         {
-            return notify::subscribe(turn, request, None);
+            return notify::refresh(turn, &request);
         }
         if routed.in_dialog && routed.next_route.is_none() && agent::owns(turn, &message) {
             return agent::within(turn, request);
@@ -79,7 +79,7 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
                 Method::Invite if turn.core.settings.echo.as_ref() == Some(&user.aor) => {
                     echo_call::invite(turn, request)
                 }
-                Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, Some(user)),
+                Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, &user),
                 Method::Publish => {
                     let reply = Reply::new(&message, 489, &turn.core.tag());
                     let bytes = reply.header(HeaderName::AllowEvents, notify::EVENTS).finish();
@@ -119,7 +119,7 @@ pub fn response(turn: &mut Turn<'_>, user: u64, message: &Message) {
         Some(Work::Proxied(work)) => proxy::response(turn, token, work, message),
         Some(Work::Pager(work)) => pager::response(turn, token, work, message.status(), Some(message)),
         Some(Work::Drain(work)) => drain::ended(turn, token, work, message.status()),
-        Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status()),
+        Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status(), Some(message)),
         None => {}
     }
 }
@@ -153,7 +153,7 @@ pub fn event(turn: &mut Turn<'_>, event: Event) {
         Some(Work::Proxied(work)) => proxy::failed(turn, token, work, status),
         Some(Work::Pager(work)) => pager::response(turn, token, work, status, None),
         Some(Work::Drain(work)) => drain::ended(turn, token, work, status),
-        Some(Work::Notify(work)) => notify::ended(turn, token, work, status),
+        Some(Work::Notify(work)) => notify::ended(turn, token, work, status, None),
         None => {}
     }
 }

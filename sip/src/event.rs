@@ -4,7 +4,10 @@
 //! authenticated and authorized the subscriber, answers with [`Subscription::accept`] or [`Reject::reply`], and sends
 //! a NOTIFY at once. All times are in seconds since the Unix epoch.
 
+mod rate;
 pub mod reg;
+
+pub use rate::Rate;
 
 use bytes::Bytes;
 
@@ -55,6 +58,12 @@ pub enum Reject {
     NoSubscription,
     #[error("another subscription in the same dialog")]
     Shared,
+    /// The package, or the caller, does not let this subscriber in.
+    #[error("not allowed")]
+    Forbidden,
+    /// There are as many subscriptions as the caller holds.
+    #[error("too many subscriptions")]
+    TooMany,
     #[error(transparent)]
     Dialog(#[from] DialogError),
 }
@@ -66,7 +75,8 @@ impl Reject {
             Reject::TooBrief { .. } => 423,
             Reject::NotAcceptable { .. } => 406,
             Reject::NoSubscription => 481,
-            Reject::Shared => 403,
+            Reject::Shared | Reject::Forbidden => 403,
+            Reject::TooMany => 503,
             Reject::Dialog(error) => error.status(),
         }
     }
@@ -152,6 +162,25 @@ pub enum Fate {
     Remove,
 }
 
+/// What Suppress-If-Match asks for (RFC 5839 §7.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Suppress {
+    /// `*`: no NOTIFY follows this SUBSCRIBE, whatever the state.
+    Always,
+    /// None while the state has this tag.
+    Same(Box<str>),
+}
+
+/// What a NOTIFY carries.
+#[derive(Debug, Clone, Copy)]
+pub struct Body<'a> {
+    /// With parameters, where it has some.
+    pub content_type: &'a str,
+    pub bytes: &'a [u8],
+    /// Names the state that the body shows (RFC 5839): a token.
+    pub etag: Option<&'a str>,
+}
+
 /// One subscription with its dialog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
@@ -160,8 +189,13 @@ pub struct Subscription {
     event_id: Option<Box<str>>,
     content_type: &'static str,
     min_interval: u32,
+    rate: Rate,
     state: State,
     expires: u64,
+    /// When the last NOTIFY went.
+    notified: u64,
+    /// The subscriber asked not to be told what it has already (RFC 5839).
+    suppress: Option<Suppress>,
     /// A NOTIFY is under way, so that another could overtake it.
     awaiting: bool,
     /// The NOTIFY that tells of the end has been sent.
@@ -196,6 +230,9 @@ pub fn subscribe(
         event_id: id.map(Into::into),
         content_type,
         min_interval: package.min_interval(),
+        rate: Rate::of(request),
+        notified: now,
+        suppress: suppress(request),
         state: if granted { State::Active } else { State::Pending },
         expires: now + u64::from(expires),
         awaiting: false,
@@ -229,6 +266,8 @@ impl Subscription {
         self.dialog.receive(request)?;
         self.dialog.refresh_target(request)?;
         self.content_type = content_type;
+        self.rate = Rate::of(request);
+        self.suppress = suppress(request);
         self.expires = now + u64::from(expires);
         // An answer to a SUBSCRIBE is due at once, whatever the rate (§4.2.1.2).
         self.not_before = 0;
@@ -239,12 +278,31 @@ impl Subscription {
     /// The 200 to the SUBSCRIBE just taken. `contact` is our address with its angle brackets; a GRUU, or whatever
     /// routes to this notifier (§4.5.1).
     pub fn accept(&self, request: &Message, contact: &str, packages: &[&dyn Package], now: u64) -> Bytes {
+        self.accept_with(request, 200, contact, packages, "", now)
+    }
+
+    /// The same with further header lines, and 204 where [`Subscription::is_suppressed`] says that no NOTIFY follows
+    /// (RFC 5839 §7.2).
+    pub fn accept_with(
+        &self,
+        request: &Message,
+        status: u16,
+        contact: &str,
+        packages: &[&dyn Package],
+        lines: &str,
+        now: u64,
+    ) -> Bytes {
         let expires = self.expires.saturating_sub(now).to_string();
-        Reply::new(request, 200, &self.dialog.id.local_tag)
+        let reply = match status {
+            204 => Reply::with_reason(request, 204, "No Notification", &self.dialog.id.local_tag),
+            status => Reply::new(request, status, &self.dialog.id.local_tag),
+        };
+        reply
             .copy(request, HeaderName::RecordRoute)
             .header(HeaderName::Contact, contact)
             .header(HeaderName::Expires, &expires)
             .header(HeaderName::AllowEvents, &allow_events(packages))
+            .lines(lines)
             .finish()
     }
 
@@ -252,9 +310,18 @@ impl Subscription {
     /// [`Subscription::may_notify`] says so. `via` and `contact` as for [`Dialog::request`] and
     /// [`Subscription::accept`].
     pub fn notify(&mut self, via: &str, contact: &str, body: Option<&[u8]>, now: u64) -> Bytes {
+        let content_type = self.content_type;
+        let body = body.map(|bytes| Body { content_type, bytes, etag: None });
+        self.notify_with(via, contact, "", body, now)
+    }
+
+    /// The same with further header lines and a body that says itself what it is.
+    pub fn notify_with(&mut self, via: &str, contact: &str, lines: &str, body: Option<Body<'_>>, now: u64) -> Bytes {
         self.awaiting = true;
         self.closed = matches!(self.state, State::Terminated { .. });
-        self.not_before = now + u64::from(self.min_interval);
+        self.notified = now;
+        self.not_before = now + u64::from(self.rate.interval(self.min_interval));
+        self.suppress = None;
         let mut event = self.package.to_owned();
         if let Some(id) = &self.event_id {
             event.push_str(";id=");
@@ -263,18 +330,35 @@ impl Subscription {
         let left = self.expires.saturating_sub(now);
         let state = match self.state {
             State::Pending => format!("pending;expires={left}"),
-            State::Active => format!("active;expires={left}"),
+            State::Active => format!("active;expires={left}{}", self.rate),
             State::Terminated { reason, retry_after: None } => format!("terminated;reason={}", reason.as_str()),
             State::Terminated { reason, retry_after: Some(s) } => {
                 format!("terminated;reason={};retry-after={s}", reason.as_str())
             }
         };
         let draft = self.dialog.request("NOTIFY", via).header(HeaderName::Contact, contact);
-        let draft = draft.header(HeaderName::Event, &event).header(HeaderName::SubscriptionState, &state);
+        let draft = draft.header(HeaderName::Event, &event).header(HeaderName::SubscriptionState, &state).lines(lines);
         match body {
-            Some(body) => draft.finish_with(self.content_type, body),
+            Some(Body { content_type, bytes, etag }) => {
+                let draft = match etag {
+                    Some(etag) => draft.header(HeaderName::SipEtag, etag),
+                    None => draft,
+                };
+                draft.finish_with(content_type, bytes)
+            }
             None => draft.finish(),
         }
+    }
+
+    /// Whether the subscriber has the state that `etag` names and asked to be spared its NOTIFY (RFC 5839 §7.2); asked
+    /// once after each SUBSCRIBE, before it is answered. The end of a subscription is always told.
+    pub fn is_suppressed(&self, etag: Option<&str>) -> bool {
+        !matches!(self.state, State::Terminated { .. })
+            && match &self.suppress {
+                None => false,
+                Some(Suppress::Always) => true,
+                Some(Suppress::Same(known)) => etag == Some(known),
+            }
     }
 
     /// Takes the fate of the NOTIFY under way: the final status of its response, or `None` where none came or it could
@@ -304,10 +388,23 @@ impl Subscription {
         }
     }
 
+    /// When a NOTIFY is due though nothing changed, for one that asked for a minimum rate (RFC 6446 §5.2).
+    pub fn must_notify(&self) -> Option<u64> {
+        let every = self.rate.at_least_every(self.min_interval)?;
+        (self.state == State::Active && !self.awaiting).then(|| self.notified + u64::from(every))
+    }
+
     /// It has been decided that the subscriber may see the state; a NOTIFY follows.
     pub fn grant(&mut self) {
         if self.state == State::Pending {
             self.state = State::Active;
+        }
+    }
+
+    /// What was granted is taken back until it is decided anew.
+    pub fn suspend(&mut self) {
+        if self.state == State::Active {
+            self.state = State::Pending;
         }
     }
 
@@ -359,6 +456,22 @@ impl Subscription {
             self.terminate(Reason::Timeout, None);
         }
     }
+}
+
+/// Suppress-If-Match; an entity tag is a bare token.
+fn suppress(request: &Message) -> Option<Suppress> {
+    let value = text::trim(request.header(HeaderName::SuppressIfMatch)?);
+    if value == b"*" {
+        return Some(Suppress::Always);
+    }
+    let tag = str::from_utf8(value).ok().filter(|tag| text::is_token_str(tag.as_bytes()))?;
+    Some(Suppress::Same(tag.into()))
+}
+
+/// The name of the event package that a request is for, without its parameters; `None` where Event is absent, repeated
+/// or malformed.
+pub fn package_name(request: &Message) -> Option<&str> {
+    event(request).map(|(name, _)| name)
 }
 
 /// Event as (type, id); both are compared byte by byte (§8.2.1). `None` where absent, repeated or malformed.

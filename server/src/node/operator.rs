@@ -130,7 +130,7 @@ impl Node for Operator {
             out.family("chappe_messages_imbalance", Kind::Gauge, "How far the law of messages is broken; always 0.")
                 .sample(&[], core.ledger.imbalance());
             out.family("chappe_sip_work", Kind::Gauge, "Requests being forwarded or delivered now.").sample(&[], work);
-            out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions to registrations now.")
+            out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions of whatever package now.")
                 .sample(&[], core.watched.count());
             out.family("chappe_sip_calls", Kind::Gauge, "Calls of the server itself now.")
                 .sample(&[], core.calls.count());

@@ -1,40 +1,108 @@
-//! The notifier of the reg package (RFC 6665, RFC 3680): devices and trusted peers learn of registrations.
+//! The notifier (RFC 6665): subscriptions of whatever package, their NOTIFYs, their ends.
+//!
+//! A package is a [`Service`], which lets a subscriber in, and a [`View`], which is what it keeps for one subscription.
+//! Who changes a resource calls [`changed`]; the view notes that something is to be told and writes the document when a
+//! NOTIFY may go, so that what changes meanwhile is told once. What happens to a dialog is decided in
+//! `chappe_sip::event`.
 
+pub mod reg;
+mod watched;
+
+use std::any::Any;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use bytes::Bytes;
 use chappe_sip::dialog::DialogId;
-use chappe_sip::event::reg::{self, Backlog, Reg};
-use chappe_sip::event::{self, Fate, Package, Policy, State, Subscription};
+use chappe_sip::event::{self, Body, Fate, Package, Policy, Reject, State, Subscription};
 use chappe_sip::layer::Dest;
 use chappe_sip::proxy;
-use chappe_sip::registrar::Binding;
-use chappe_sip::{Aor, Flow, HeaderName, Message, Transport, Uri};
-use parking_lot::Mutex;
+use chappe_sip::{Flow, HeaderName, Message, Transport, Uri};
 
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::hops::Hop;
-use crate::pipeline::Sender;
 use crate::service::Request;
 use crate::service::pager::is_alive;
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
-/// The packages of this server, for Allow-Events.
+pub use reg::{is_watched, registration_changed};
+pub use watched::{Place, Watched};
+
+/// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
 pub const EVENTS: &str = "reg";
-const PACKAGES: [&dyn Package; 1] = [&Reg];
-/// Subscriptions to one AOR, at most.
-const PER_AOR: usize = 32;
+const PACKAGES: [&dyn Package; 1] = [&event::reg::Reg];
+/// Packages whose resources are users; a resource of another kind is subscribed to through [`open`].
+const SERVICES: [&dyn Service; 1] = [&reg::Registrations];
+/// What a SUBSCRIBE may require of us.
+const EXTENSIONS: [&str; 4] = ["gruu", "outbound", "path", "eventlist"];
+
+/// An event package of this server whose resources are our users.
+pub trait Service: Sync {
+    fn package(&self) -> &'static dyn Package;
+
+    /// Decides on a new subscription to what belongs to `user`. The shard is locked.
+    fn open(&self, turn: &mut Turn<'_>, request: &Request, user: &Arc<Entry>) -> Result<Opened, Reject>;
+}
+
+/// What one subscription shows.
+pub trait View: Any + Send {
+    /// Whether something waits to be told.
+    fn is_dirty(&self) -> bool;
+
+    /// The whole state is to be told: after a SUBSCRIBE.
+    fn want_full(&mut self);
+
+    /// What the next NOTIFY tells, `None` for one without a body; nothing waits afterwards. It may change the state of
+    /// the subscription, and is called whatever that is: see [`Subscription::shows_state`]. The shard is locked.
+    fn document(&mut self, core: &Arc<Core>, subscription: &mut Subscription, now: u64) -> Option<Document>;
+
+    /// Names the state that a NOTIFY would tell now (RFC 5839), where it has such names.
+    fn etag(&mut self, _core: &Arc<Core>, _subscription: &Subscription) -> Option<Box<str>> {
+        None
+    }
+
+    /// Header lines for the 2xx and each NOTIFY.
+    fn lines(&self) -> &'static str {
+        ""
+    }
+
+    /// The subscription is there, or was refreshed; `place` names it for [`touch`]. The shard is locked.
+    fn opened(&mut self, _core: &Arc<Core>, _subscription: &Subscription, _place: Place) {}
+
+    /// The subscription is gone. The shard is locked.
+    fn closed(&mut self, _core: &Arc<Core>, _subscription: &Subscription, _place: Place) {}
+}
+
+/// A subscription that is let in.
+pub struct Opened {
+    pub package: &'static dyn Package,
+    /// False while it is undecided whether the subscriber may see the state.
+    pub granted: bool,
+    pub view: Box<dyn View>,
+    /// What [`changed`] calls the resources that it shows.
+    pub resources: Vec<Box<str>>,
+    /// Subscriptions to one resource, at most.
+    pub limit: usize,
+}
+
+/// The body of a NOTIFY.
+pub struct Document {
+    pub content_type: Cow<'static, str>,
+    pub bytes: Bytes,
+    pub etag: Option<Box<str>>,
+}
 
 /// A subscriber.
 struct Watcher {
     subscription: Subscription,
-    backlog: Backlog,
-    aor: Box<str>,
+    package: &'static dyn Package,
+    view: Box<dyn View>,
+    resources: Vec<Box<str>>,
     /// Where the SUBSCRIBE came from.
     flow: Flow,
     due: Option<Instant>,
@@ -64,53 +132,6 @@ impl Subscriptions {
     }
 }
 
-/// Shard and id of each subscription to an AOR.
-type ByAor = HashMap<Box<str>, Vec<(usize, u64)>, RandomState>;
-
-/// Which AORs are watched, and from which shards.
-#[derive(Default)]
-pub struct Watched {
-    by_aor: Mutex<ByAor>,
-    count: AtomicUsize,
-}
-
-impl Watched {
-    /// Subscriptions that live.
-    pub fn count(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    fn of(&self, aor: &str) -> Vec<(usize, u64)> {
-        if self.count() == 0 {
-            return Vec::new();
-        }
-        self.by_aor.lock().get(aor).cloned().unwrap_or_default()
-    }
-
-    fn add(&self, aor: &str, cell: usize, id: u64) -> bool {
-        let mut by_aor = self.by_aor.lock();
-        let watchers = by_aor.entry(aor.into()).or_default();
-        if watchers.len() >= PER_AOR {
-            return false;
-        }
-        watchers.push((cell, id));
-        self.count.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    fn remove(&self, aor: &str, cell: usize, id: u64) {
-        let mut by_aor = self.by_aor.lock();
-        if let Some(watchers) = by_aor.get_mut(aor) {
-            let before = watchers.len();
-            watchers.retain(|w| *w != (cell, id));
-            self.count.fetch_sub(before - watchers.len(), Ordering::Relaxed);
-            if watchers.is_empty() {
-                by_aor.remove(aor);
-            }
-        }
-    }
-}
-
 /// A NOTIFY that waits for its answer.
 pub struct Notification {
     id: u64,
@@ -122,15 +143,9 @@ impl Notification {
     }
 }
 
-/// Whether somebody is told of the registrations of an AOR.
-pub fn is_watched(core: &Core, aor: &str) -> bool {
-    core.watched.count() > 0 && !core.watched.of(aor).is_empty()
-}
-
 /// Whether a SUBSCRIBE is for a package of the server itself, and not for a device.
 pub fn is_ours(message: &Message) -> bool {
-    let event = message.header(HeaderName::Event).unwrap_or_default();
-    event.split(|b| *b == b';').next().is_some_and(|name| name.trim_ascii() == Reg.name().as_bytes())
+    event::package_name(message).is_some_and(|name| SERVICES.iter().any(|s| s.package().name() == name))
 }
 
 /// Whether a request within a dialog belongs to a subscription here.
@@ -138,88 +153,121 @@ pub fn owns(turn: &Turn<'_>, message: &Message) -> bool {
     DialogId::of_request(message).is_some_and(|id| turn.shard.subscriptions.by_dialog.contains_key(&id))
 }
 
-/// SUBSCRIBE: a new one to the registrations of `user`, or with `None` one within its dialog.
-pub fn subscribe(turn: &mut Turn<'_>, request: Request, user: Option<Arc<Entry>>) {
-    let (core, message, now) = (turn.core, Arc::clone(&request.message), epoch_seconds());
-    let policy = Policy::default();
-    if let Some(bytes) = crate::pipeline::bad_extension(turn, &message, &["gruu", "outbound", "path", "eventlist"]) {
+/// SUBSCRIBE outside of a dialog, to what belongs to `user`.
+pub fn subscribe(turn: &mut Turn<'_>, request: Request, user: &Arc<Entry>) {
+    let name = event::package_name(&request.message);
+    let service = SERVICES.iter().find(|s| Some(s.package().name()) == name);
+    let opened = match service {
+        Some(service) => service.open(turn, &request, user),
+        None => Err(Reject::BadEvent),
+    };
+    open(turn, &request, opened);
+}
+
+/// Answers a SUBSCRIBE outside of a dialog with what its package decided, and sends the first NOTIFY.
+pub fn open(turn: &mut Turn<'_>, request: &Request, opened: Result<Opened, Reject>) {
+    let (core, message, now) = (turn.core, &request.message, epoch_seconds());
+    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &EXTENSIONS) {
         return turn.respond(request.key, 420, bytes);
     }
-    let known = DialogId::of_request(&message).and_then(|id| turn.shard.subscriptions.by_dialog.get(&id).copied());
-    let result = match (known, user) {
-        (Some(id), _) => {
-            let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) else {
-                return turn.answer(request.key, &message, 481);
-            };
-            let result = watcher.subscription.refresh(&message, &Reg, &policy, now);
-            watcher.flow = request.flow;
-            watcher.backlog.want_full();
-            result.map(|()| id)
-        }
-        (None, None) => return turn.answer(request.key, &message, 481),
-        (None, Some(user)) => {
-            let allowed = match &request.sender {
-                Sender::Trusted => true,
-                Sender::User(sender) => sender.aor == user.aor,
-                Sender::Outside { .. } => false,
-            };
-            if !allowed {
-                return turn.answer(request.key, &message, 403);
-            }
-            let secure = request.flow.transport.is_secure();
-            let made = event::subscribe(&message, &PACKAGES, &policy, &core.tag(), secure, true, now);
-            made.and_then(|subscription| {
-                let id = core.random();
-                if core.watched.add(&user.aor, turn.cell, id) {
-                    let subscriptions = &mut turn.shard.subscriptions;
-                    subscriptions.by_dialog.insert(subscription.dialog.id.clone(), id);
-                    let mut backlog = Backlog::default();
-                    backlog.want_full();
-                    let watcher =
-                        Watcher { subscription, backlog, aor: user.aor.clone(), flow: request.flow, due: None };
-                    subscriptions.watchers.insert(id, watcher);
-                    Ok(id)
-                } else {
-                    Err(event::Reject::BadEvent)
-                }
-            })
-        }
-    };
-    let id = match result {
+    let id = match opened.and_then(|opened| add(turn, request, opened, now)) {
         Ok(id) => id,
-        Err(reject) => {
-            let bytes = reject.reply(&message, &core.tag(), &PACKAGES);
-            return turn.respond(request.key, reject.status(), bytes);
-        }
+        Err(reject) => return refuse(turn, request, reject),
     };
     let contact = contact(core, &request.flow);
     if let Some(watcher) = turn.shard.subscriptions.watchers.get(&id) {
-        let bytes = watcher.subscription.accept(&message, &contact, &PACKAGES, now);
+        let lines = watcher.view.lines();
+        let bytes = watcher.subscription.accept_with(message, 200, &contact, &PACKAGES, lines, now);
         turn.respond(request.key, 200, bytes);
     }
     proceed(turn, id);
 }
 
-/// Tells the watchers of an AOR what changed. Never to be called with a shard locked.
-pub fn registration_changed(core: &Arc<Core>, aor: &str, before: &[Binding], after: &[Binding]) {
-    for (cell, id) in core.watched.of(aor) {
-        core.visit_cell(cell, |turn| {
-            if let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) {
-                reg::changes(before, after, epoch_seconds(), |event, binding| watcher.backlog.push(event, binding));
-                proceed(turn, id);
+fn add(turn: &mut Turn<'_>, request: &Request, opened: Opened, now: u64) -> Result<u64, Reject> {
+    let core = turn.core;
+    let Opened { package, granted, mut view, resources, limit } = opened;
+    let secure = request.flow.transport.is_secure();
+    let packages = [package];
+    let subscription =
+        event::subscribe(&request.message, &packages, &Policy::default(), &core.tag(), secure, granted, now)?;
+    let place = Place { cell: turn.cell, id: core.random() };
+    if !core.watched.add(package.name(), &resources, place, limit) {
+        return Err(Reject::TooMany);
+    }
+    view.want_full();
+    view.opened(core, &subscription, place);
+    let subscriptions = &mut turn.shard.subscriptions;
+    subscriptions.by_dialog.insert(subscription.dialog.id.clone(), place.id);
+    let watcher = Watcher { subscription, package, view, resources, flow: request.flow, due: None };
+    subscriptions.watchers.insert(place.id, watcher);
+    Ok(place.id)
+}
+
+/// SUBSCRIBE within the dialog of a subscription: a refresh, or its end.
+pub fn refresh(turn: &mut Turn<'_>, request: &Request) {
+    let (core, message, now) = (turn.core, &request.message, epoch_seconds());
+    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &EXTENSIONS) {
+        return turn.respond(request.key, 420, bytes);
+    }
+    let known = DialogId::of_request(message).and_then(|id| turn.shard.subscriptions.by_dialog.get(&id).copied());
+    let Some((id, watcher)) = known.and_then(|id| Some((id, turn.shard.subscriptions.watchers.get_mut(&id)?))) else {
+        return turn.answer(request.key, message, 481);
+    };
+    if let Err(reject) = watcher.subscription.refresh(message, watcher.package, &Policy::default(), now) {
+        return refuse(turn, request, reject);
+    }
+    watcher.flow = request.flow;
+    watcher.view.opened(core, &watcher.subscription, Place { cell: turn.cell, id });
+    let etag = watcher.view.etag(core, &watcher.subscription);
+    let status = if watcher.subscription.is_suppressed(etag.as_deref()) { 204 } else { 200 };
+    if status == 200 {
+        watcher.view.want_full();
+    }
+    let contact = contact(core, &request.flow);
+    let lines = watcher.view.lines();
+    let bytes = watcher.subscription.accept_with(message, status, &contact, &PACKAGES, lines, now);
+    turn.respond(request.key, status, bytes);
+    proceed(turn, id);
+}
+
+fn refuse(turn: &mut Turn<'_>, request: &Request, reject: Reject) {
+    let bytes = reject.reply(&request.message, &turn.core.tag(), &PACKAGES);
+    turn.respond(request.key, reject.status(), bytes);
+}
+
+/// Tells the subscriptions of a package to a resource that it changed: `note` leaves it with the view, which is of type
+/// `V`, and may end or grant the subscription. Never to be called with a shard locked.
+pub fn changed<V: View>(core: &Arc<Core>, package: &str, resource: &str, note: impl FnMut(&mut V, &mut Subscription)) {
+    touch(core, core.watched.of(package, resource), note);
+}
+
+/// The same for the subscriptions named.
+pub fn touch<V: View>(core: &Arc<Core>, mut places: Vec<Place>, mut note: impl FnMut(&mut V, &mut Subscription)) {
+    places.sort_unstable();
+    for shard in places.chunk_by(|a, b| a.cell == b.cell) {
+        let Some(first) = shard.first() else { continue };
+        core.visit_cell(first.cell, |turn| {
+            for place in shard {
+                let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&place.id) else { continue };
+                let view: &mut dyn Any = &mut *watcher.view;
+                if let Some(view) = view.downcast_mut::<V>() {
+                    note(view, &mut watcher.subscription);
+                    proceed(turn, place.id);
+                }
             }
         });
     }
 }
 
 /// The answer to a NOTIFY, or 408 and 430 for a timeout and a dead flow.
-pub fn ended(turn: &mut Turn<'_>, token: Token, work: Box<Notification>, status: u16) {
+pub fn ended(turn: &mut Turn<'_>, token: Token, work: Box<Notification>, status: u16, answer: Option<&Message>) {
     if status < 200 {
         return turn.shard.works.put(token, Work::Notify(work));
     }
     turn.shard.works.end(token);
     let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&work.id) else { return };
-    match watcher.subscription.notified((status != 430).then_some(status), None, epoch_seconds()) {
+    let retry_after = answer.and_then(|m| m.number(HeaderName::RetryAfter)).map(|s| s.min(86_400) as u32);
+    match watcher.subscription.notified((status != 430).then_some(status), retry_after, epoch_seconds()) {
         Fate::Keep => proceed(turn, work.id),
         Fate::Remove => remove(turn, work.id),
     }
@@ -240,10 +288,15 @@ pub fn fire(turn: &mut Turn<'_>) {
 fn proceed(turn: &mut Turn<'_>, id: u64) {
     let now = epoch_seconds();
     let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) else { return };
-    watcher.subscription.handle_timeout(now);
-    let over = matches!(watcher.subscription.state(), State::Terminated { .. });
-    let wanted = over || !watcher.backlog.is_empty();
-    let at = match watcher.subscription.may_notify() {
+    let subscription = &mut watcher.subscription;
+    subscription.handle_timeout(now);
+    let over = matches!(subscription.state(), State::Terminated { .. });
+    let must = subscription.must_notify();
+    if must.is_some_and(|at| at <= now) {
+        watcher.view.want_full();
+    }
+    let wanted = over || watcher.view.is_dirty();
+    let at = match subscription.may_notify() {
         // The answer to the one under way comes first.
         None => None,
         Some(at) if wanted && at <= now => {
@@ -251,7 +304,7 @@ fn proceed(turn: &mut Turn<'_>, id: u64) {
             return;
         }
         Some(at) if wanted => Some(at),
-        Some(_) => Some(watcher.subscription.expires()),
+        Some(_) => Some(must.map_or(subscription.expires(), |must| must.min(subscription.expires()))),
     };
     let at = at.map(|at| turn.now + Duration::from_secs(at.saturating_sub(now).max(1)));
     turn.shard.subscriptions.schedule(id, at);
@@ -261,16 +314,17 @@ fn send(turn: &mut Turn<'_>, id: u64) {
     let (core, now) = (turn.core, epoch_seconds());
     let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) else { return };
     let Some(dest) = destination(core, watcher) else { return remove(turn, id) };
-    let aor = Aor::from_canonical(watcher.aor.clone());
-    let version = watcher.subscription.next_version();
-    let body = core
-        .location
-        .with(&watcher.aor, |bindings| watcher.backlog.document(version, &aor, bindings, Some(&core.gruu), now));
+    let document = watcher.view.document(core, &mut watcher.subscription, now);
     let mut via = format!("SIP/2.0/{} {};branch=", dest.transport().via(), core.hops.sent_by(&dest));
     let at = via.len();
     proxy::branch(&mut via, "", core.serial(), None);
     let contact = contact(core, &watcher.flow);
-    let bytes = watcher.subscription.notify(&via, &contact, Some(body.as_bytes()), now);
+    let body = document.as_ref().map(|document| Body {
+        content_type: &document.content_type,
+        bytes: &document.bytes,
+        etag: document.etag.as_deref(),
+    });
+    let bytes = watcher.subscription.notify_with(&via, &contact, watcher.view.lines(), body, now);
     let token = turn.shard.works.reserve();
     match turn.shard.layer.request(turn.now, dest, bytes, &via.as_bytes()[at..], b"NOTIFY", token.0) {
         Ok(_) => turn.shard.works.put(token, Work::Notify(Box::new(Notification::new(id)))),
@@ -294,11 +348,13 @@ fn destination(core: &Core, watcher: &Watcher) -> Option<Dest> {
 }
 
 fn remove(turn: &mut Turn<'_>, id: u64) {
+    let place = Place { cell: turn.cell, id };
     let subscriptions = &mut turn.shard.subscriptions;
     subscriptions.schedule(id, None);
-    if let Some(watcher) = subscriptions.watchers.remove(&id) {
+    if let Some(mut watcher) = subscriptions.watchers.remove(&id) {
         subscriptions.by_dialog.remove(&watcher.subscription.dialog.id);
-        turn.core.watched.remove(&watcher.aor, turn.cell, id);
+        turn.core.watched.remove(watcher.package.name(), &watcher.resources, place);
+        watcher.view.closed(turn.core, &watcher.subscription, place);
     }
 }
 
@@ -308,5 +364,18 @@ fn contact(core: &Core, flow: &Flow) -> String {
     match flow.transport {
         Transport::Udp => format!("<sip:{host}>"),
         transport => format!("<sip:{host};transport={}>", transport.param()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_announced_is_there() {
+        assert_eq!(event::allow_events(&PACKAGES), EVENTS);
+        for service in SERVICES {
+            assert!(PACKAGES.iter().any(|package| package.name() == service.package().name()));
+        }
     }
 }

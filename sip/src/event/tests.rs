@@ -238,3 +238,65 @@ fn a_failed_notify_ends_the_subscription_or_does_not() {
         assert_eq!(subscription.notified(status, None, NOW), fate, "{status:?}");
     }
 }
+
+#[test]
+fn a_subscriber_may_slow_notifications_down_and_want_a_least_rate() {
+    let request = SUBSCRIBE.replace("Event: reg", "Event: reg;max-rate=0.05;min-rate=0.01");
+    let mut subscription = take(&request).unwrap();
+    let notify = text(subscription.notify("", "<sip:s@h>", None, NOW));
+    let state = line(&notify, "Subscription-State").unwrap().to_owned();
+    assert_eq!(state, "active;expires=600;max-rate=0.0500000000;min-rate=0.0100000000");
+    assert_eq!(subscription.must_notify(), None, "its answer comes first");
+    assert_eq!(subscription.notified(Some(200), None, NOW), Fate::Keep);
+    assert_eq!((subscription.may_notify(), subscription.must_notify()), (Some(NOW + 20), Some(NOW + 100)));
+    // A refresh without them takes them back (RFC 6446 §4.1).
+    let refresh = message(&inside(SUBSCRIBE, 8));
+    subscription.refresh(&refresh, &Reg, &Policy::default(), NOW + 1).unwrap();
+    subscription.notify("", "<sip:s@h>", None, NOW + 1);
+    subscription.notified(Some(200), None, NOW + 1);
+    assert_eq!((subscription.may_notify(), subscription.must_notify()), (Some(NOW + 6), None));
+}
+
+#[test]
+fn a_refresh_may_be_spared_the_notify() {
+    for (header, etag, suppressed) in [
+        ("", Some("e1"), false),
+        ("Suppress-If-Match: *\n", None, true),
+        ("Suppress-If-Match: e1\n", Some("e1"), true),
+        ("Suppress-If-Match: e0\n", Some("e1"), false),
+        ("Suppress-If-Match: e 1\n", Some("e 1"), false),
+    ] {
+        let mut subscription = take(SUBSCRIBE).unwrap();
+        let refresh = inside(&SUBSCRIBE.replace("Event", &format!("{header}Event")), 8);
+        subscription.refresh(&message(&refresh), &Reg, &Policy::default(), NOW).unwrap();
+        assert_eq!(subscription.is_suppressed(etag), suppressed, "{header}");
+        let end = inside(&SUBSCRIBE.replace("600", "0").replace("Event", &format!("{header}Event")), 9);
+        subscription.refresh(&message(&end), &Reg, &Policy::default(), NOW).unwrap();
+        assert!(!subscription.is_suppressed(etag), "the end is told: {header}");
+    }
+    let mut subscription = take(SUBSCRIBE).unwrap();
+    let refresh = message(&inside(&SUBSCRIBE.replace("Event", "Suppress-If-Match: *\nEvent"), 8));
+    subscription.refresh(&refresh, &Reg, &Policy::default(), NOW).unwrap();
+    let ok = text(subscription.accept_with(&refresh, 204, "<sip:s@h>", PACKAGES, "Require: eventlist\r\n", NOW));
+    assert!(ok.starts_with("SIP/2.0 204 No Notification\n"), "{ok}");
+    assert_eq!(line(&ok, "Require"), Some("eventlist"));
+    let body = Body { content_type: "multipart/related;boundary=b", bytes: b"x", etag: Some("e7") };
+    let notify = text(subscription.notify_with("", "<sip:s@h>", "Require: eventlist\r\n", Some(body), NOW));
+    for (name, value) in
+        [("SIP-ETag", "e7"), ("Content-Type", "multipart/related;boundary=b"), ("Require", "eventlist")]
+    {
+        assert_eq!(line(&notify, name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn what_was_granted_may_be_suspended_and_granted_again() {
+    let mut subscription = take(SUBSCRIBE).unwrap();
+    subscription.suspend();
+    assert_eq!((subscription.state(), subscription.shows_state()), (State::Pending, false));
+    subscription.grant();
+    assert_eq!((subscription.state(), subscription.shows_state()), (State::Active, true));
+    subscription.terminate(Reason::Rejected, None);
+    subscription.suspend();
+    assert_eq!(subscription.state(), State::Terminated { reason: Reason::Rejected, retry_after: None });
+}
