@@ -7,8 +7,8 @@ use bytes::Bytes;
 use chappe_sip::registrar::{Binding, Parts};
 
 use crate::{
-    Account, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets, StoreError,
-    Wants,
+    Account, ContentHash, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets,
+    StoreError, StoredFile, StoredThumbnail, Wants,
 };
 
 pub(crate) use group::{put_group_entry, take_group_entry};
@@ -382,6 +382,40 @@ pub(crate) fn put_device(params: &str, user_agent: &str) -> Vec<u8> {
 pub(crate) fn take_device(bytes: &[u8]) -> Result<(Box<str>, Box<str>), StoreError> {
     let mut take = Take::new(bytes, "device")?;
     Ok((take.text()?, take.text()?))
+}
+
+/// All but the id, which is a column.
+pub(crate) fn put_file(file: &StoredFile) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    out.text(&file.owner);
+    out.maybe(file.tid.as_deref());
+    out.text(&file.name);
+    out.text(&file.content_type);
+    out.num(file.size);
+    out.blob(&file.hash.0);
+    out.num(file.created);
+    out.num(file.expires);
+    out.maybe(file.thumbnail.as_ref().map(|thumbnail| &*thumbnail.content_type));
+    if let Some(thumbnail) = &file.thumbnail {
+        out.num(thumbnail.size);
+        out.blob(&thumbnail.hash.0);
+    }
+    out
+}
+
+pub(crate) fn take_file(id: &str, bytes: &[u8]) -> Result<StoredFile, StoreError> {
+    let mut take = Take::new(bytes, "uploaded file")?;
+    let (owner, tid, name, content_type) = (take.text()?, take.maybe()?, take.text()?, take.text()?);
+    let (size, hash, created, expires) = (take.num()?, take_hash(&mut take)?, take.num()?, take.num()?);
+    let thumbnail = match take.maybe()? {
+        Some(content_type) => Some(StoredThumbnail { content_type, size: take.num()?, hash: take_hash(&mut take)? }),
+        None => None,
+    };
+    Ok(StoredFile { id: id.into(), owner, tid, name, content_type, size, hash, thumbnail, created, expires })
+}
+
+fn take_hash(take: &mut Take<'_>) -> Result<ContentHash, StoreError> {
+    take.blob()?.try_into().map(ContentHash).map_err(|_| take.damaged())
 }
 
 /// Numbers of eight bytes each: keys of receipts, ids of messages.

@@ -13,6 +13,7 @@ mod conversation;
 mod device;
 mod error;
 mod fate;
+mod file;
 mod group;
 mod ids;
 mod location;
@@ -31,6 +32,7 @@ pub use conversation::{BadConversationId, Conversation, ConversationId, Conversa
 pub use device::{Device, Devices, Seen};
 pub use error::{Cause, StoreError};
 pub use fate::{Counts, Event, Fate, FateLog};
+pub use file::{Added, BadContentHash, ContentHash, FileUsage, Files, StoredFile, StoredThumbnail};
 pub use group::{
     GroupChange, GroupCursor, GroupEntry, GroupError, GroupHead, GroupLease, GroupMember, Groups, NewGroup,
     NewGroupEntry, StoredGroup,

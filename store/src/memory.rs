@@ -1,5 +1,6 @@
 //! Everything in memory and gone with the process: for tests, and the model that the other back ends are held against.
 
+mod files;
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,6 +14,7 @@ use crate::backlog::Backlog;
 use crate::conversation::{self, Conversation, ConversationId, Conversations, Cursor, Entry, Page};
 use crate::device::{self, Device, Devices, Seen};
 use crate::fate::{Counts, Fate, FateLog};
+use crate::file::StoredFile;
 use crate::ids::Ids;
 use crate::location::{Located, LocationStore, Revision};
 use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
@@ -41,6 +43,7 @@ struct State {
     conversations: HashMap<ConversationId, History>,
     ways: HashMap<Way, ReceiptStatus>,
     rooms: BTreeMap<Box<str>, groups::Room>,
+    files: BTreeMap<Box<str>, StoredFile>,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +70,7 @@ impl Memory {
                 conversations: HashMap::new(),
                 ways: HashMap::new(),
                 rooms: BTreeMap::new(),
+                files: BTreeMap::new(),
             }),
         }
     }

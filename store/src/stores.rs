@@ -7,7 +7,7 @@ use crate::memory::Memory;
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{
-    AccountStore, Conversations, Devices, FateLog, Groups, LocationStore, MessageQueue, ReceiptStates, Receipts,
+    AccountStore, Conversations, Devices, FateLog, Files, Groups, LocationStore, MessageQueue, ReceiptStates, Receipts,
     StoreError,
 };
 
@@ -50,6 +50,7 @@ pub struct Stores {
     pub conversations: Arc<dyn Conversations>,
     pub receipt_states: Arc<dyn ReceiptStates>,
     pub groups: Arc<dyn Groups>,
+    pub files: Arc<dyn Files>,
     engine: Engine,
 }
 
@@ -96,7 +97,7 @@ impl Stores {
     fn over<S>(store: Arc<S>, engine: Engine) -> Stores
     where
         S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts,
-        S: Devices + Conversations + ReceiptStates + Groups + 'static,
+        S: Devices + Conversations + ReceiptStates + Groups + Files + 'static,
     {
         Stores {
             accounts: store.clone(),
@@ -107,7 +108,8 @@ impl Stores {
             devices: store.clone(),
             conversations: store.clone(),
             receipt_states: store.clone(),
-            groups: store,
+            groups: store.clone(),
+            files: store,
             engine,
         }
     }

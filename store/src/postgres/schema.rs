@@ -78,6 +78,18 @@ pub(crate) const STEPS: &[&str] = &[
         shard integer not null, id text collate \"C\" not null, aor text collate \"C\" not null,
         device text collate \"C\" not null, upto bigint not null, primary key (shard, id, aor, device));
 ",
+    "
+    create table file (
+        shard integer not null, id text collate \"C\" not null, owner text collate \"C\" not null, tid text,
+        created bigint not null, expires bigint not null, charge bigint not null, hash bytea not null, thumbnail bytea,
+        data bytea not null, primary key (shard, id));
+    create index file_of_owner on file (owner, charge);
+    create index file_tid on file (tid);
+    create index file_expires on file (expires);
+    create index file_hash on file (hash);
+    create index file_thumbnail on file (thumbnail);
+    create table file_owner (shard integer not null, owner text collate \"C\" not null, primary key (shard, owner));
+",
 ];
 
 /// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the

@@ -7,6 +7,7 @@ mod accounts;
 mod bulk;
 mod chat;
 mod devices;
+mod files;
 mod groups;
 mod history;
 mod load;
@@ -34,6 +35,7 @@ use tokio::task::JoinHandle;
 
 use self::accounts::AccountOp;
 use self::chat::ChatOp;
+use self::files::FileOp;
 use self::history::Fresh;
 use self::load::Loaded;
 use self::lock::Lock;
@@ -182,6 +184,10 @@ impl Sqlite {
 
     async fn ask_chat<T>(&self, op: impl FnOnce(Answer<T>) -> ChatOp) -> Result<T, StoreError> {
         self.ask(|tx| Op::Chat(Box::new(op(tx)))).await
+    }
+
+    async fn ask_file<T>(&self, op: impl FnOnce(Answer<T>) -> FileOp) -> Result<T, StoreError> {
+        self.ask(|tx| Op::File(op(tx))).await
     }
 
     /// Messages by id, in the order of ids; those settled meanwhile are left out.

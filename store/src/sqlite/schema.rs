@@ -65,6 +65,17 @@ pub(crate) const STEPS: &[&str] = &[
         primary key (number, user, device)
     ) strict, without rowid;
 ",
+    "
+    create table file (
+        id text primary key, owner text not null, tid text, created integer not null, expires integer not null,
+        charge integer not null, hash blob not null, thumbnail blob, data blob not null
+    ) strict, without rowid;
+    create index file_owner on file (owner, charge);
+    create index file_tid on file (tid) where tid is not null;
+    create index file_expires on file (expires);
+    create index file_hash on file (hash);
+    create index file_thumbnail on file (thumbnail) where thumbnail is not null;
+",
 ];
 
 /// Brings the file to the newest version, or refuses one from the future, in one transaction.

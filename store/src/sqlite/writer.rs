@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bulk::{Bulk, is_lost};
 use super::chat::{self, Around, ChatOp};
+use super::files::{self, FileOp};
 use super::groups::{self, GroupOp};
 use super::history::{self, Known, Sort};
 use super::load::{Loaded, Seen};
@@ -80,6 +81,7 @@ pub(super) enum Op {
     Account(Box<AccountOp>),
     Chat(Box<ChatOp>),
     Group(Box<GroupOp>),
+    File(FileOp),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -185,6 +187,7 @@ struct Batch {
     accounts: VecDeque<AccountOp>,
     chats: VecDeque<ChatOp>,
     groups: VecDeque<GroupOp>,
+    files: VecDeque<FileOp>,
     replaces: VecDeque<(Location, Revision, Answer<Option<Revision>>)>,
     saves: Vec<Location>,
     counts: Counts,
@@ -372,6 +375,10 @@ impl Writer {
                 batch.durable |= op.is_durable();
                 batch.groups.push_back(*op);
             }
+            Op::File(op) => {
+                batch.durable = true;
+                batch.files.push_back(op);
+            }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
@@ -523,6 +530,9 @@ impl Writer {
             if forgotten {
                 self.known.clear();
             }
+        }
+        while let Some(op) = batch.files.pop_front() {
+            batch.answers.push(files::write(&mut self.conn, op).await?);
         }
         Ok(())
     }
@@ -846,6 +856,7 @@ impl Writer {
         batch.reached.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.chats.drain(..).for_each(|op| op.fail(error.clone()));
         batch.groups.drain(..).for_each(|op| op.fail(error.clone()));
+        batch.files.drain(..).for_each(|op| op.fail(error.clone()));
         batch.accounts.drain(..).for_each(|op| op.fail(error.clone()));
         batch.replaces.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.purges.drain(..).chain(batch.forgets.drain(..)).for_each(|(_, tx)| drop(tx.send(Err(error.clone()))));
@@ -926,6 +937,7 @@ impl Batch {
             && self.reached.is_empty()
             && self.chats.is_empty()
             && self.groups.is_empty()
+            && self.files.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()

@@ -5,6 +5,7 @@ mod conversations;
 mod crash;
 mod devices;
 mod fates;
+mod files;
 mod groups;
 mod locations;
 mod model;
@@ -128,6 +129,14 @@ cases! {
         old_entries_go
         ten_thousand_members
         random_operations_agree_with_the_model
+    }
+    files {
+        reads_back_what_was_added
+        the_last_of_a_transfer_is_found
+        quota_counts_what_is_there
+        of_many_at_once_no_more_fit_than_the_quota_has_room_for
+        contents_are_needed_while_a_file_has_them
+        lists_and_finds_what_has_expired
     }
     model {
         random_operations_agree_with_the_model
