@@ -539,8 +539,5 @@ fn all_see_one_roster_and_one_order() {
             groups += 1;
         }
     }
-    assert!(
-        entries > 1500 && members > 300 && groups > 30,
-        "{entries} entries, {members} members, {groups} groups"
-    );
+    assert!(entries > 1500 && members > 300 && groups > 30, "{entries} entries, {members} members, {groups} groups");
 }

@@ -1,0 +1,18 @@
+//! Presence (RFC 3856): documents, what several devices publish made into one, who may see what of it.
+//!
+//! A [`publish::Publications`] takes PUBLISH requests, [`compose::compose`] makes one document of what they hold.
+#![warn(missing_debug_implementations)]
+
+pub mod capability;
+pub mod compose;
+pub mod filter;
+pub mod list;
+pub mod ns;
+pub mod package;
+pub mod pidf;
+pub mod publish;
+pub mod rules;
+pub mod winfo;
+pub mod xml;
+
+pub use package::{Presence, WatcherInfo};
