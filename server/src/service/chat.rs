@@ -213,9 +213,12 @@ fn wants_session(device: Capabilities, size: usize) -> bool {
 /// A MESSAGE above this goes in another way to devices that have one (RFC 3428 §8, SwitchoverSize of RCS). (u)
 const LARGEST_PAGE: usize = 1300;
 
-/// Whether a receipt for a user goes through the queue, since a device is in a session with its sender.
+/// Whether a receipt for a user goes through the queue: a device is in a session with its sender, or one of the two has
+/// devices that chat. What they receive may come again after a failure, and be told of again: the queue knows what was told.
 pub fn takes_receipt(core: &Core, aor: &str, from: &str) -> bool {
-    core.chat.of_user(aor, from).iter().any(|line| line.has_session())
+    let chats = |aor| core.location.with(aor, |bindings| bindings.iter().any(may_have_sessions));
+    endpoint(core).is_some()
+        && (chats(from) || chats(aor) || core.chat.of_user(aor, from).iter().any(|line| line.has_session()))
 }
 
 /// Whether a MESSAGE for a user has to go through the queue, since a device that is there takes it in a session only, or

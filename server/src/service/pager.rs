@@ -276,11 +276,21 @@ impl Pager {
         Ok(())
     }
 
-    /// A sender that has seen no answer may send again under another Call-ID: one with an id is stored once.
+    /// A sender that has seen no answer may send again under another Call-ID: one with an id is stored once. So is a receipt,
+    /// whoever tells it.
     fn once(&self, device: Option<usize>) -> Option<Receipt> {
-        let message_id = self.facts.message_id.clone().filter(|_| device.is_none() && !self.facts.is_receipt)?;
         let (sender, recipient) = (self.sender.clone(), self.recipient.aor.clone());
-        Some(Receipt { message_id, sender, recipient, state: ReceiptState::Accepted })
+        match &self.facts.about {
+            _ if device.is_some() => None,
+            Some((id, state)) => {
+                Some(Receipt { message_id: id.clone(), sender: recipient, recipient: sender, state: *state })
+            }
+            None if self.facts.is_receipt => None,
+            None => {
+                let message_id = self.facts.message_id.clone()?;
+                Some(Receipt { message_id, sender, recipient, state: ReceiptState::Accepted })
+            }
+        }
     }
 
     /// A device took a message that had been stored meanwhile.

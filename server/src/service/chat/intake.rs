@@ -99,12 +99,16 @@ pub(super) fn read(
 
 /// What becomes of a message.
 pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Content, NotTaken> {
+    let is_full = || core.waiting.count(&sides.peer.aor) >= core.settings.queue_per_user;
     let once = match &envelope.kind {
         Kind::Composing => return Ok(Content::Composing(Box::new(envelope))),
         Kind::Receipt(None) => return Ok(Content::Nothing),
         Kind::Receipt(Some(notification)) => {
             let state = receipt::state(notification);
             let id = notification.message_id.as_str();
+            if is_full() {
+                return Err(NotTaken::Full);
+            }
             if !core.recent_receipts.insert(id, &sides.peer.aor, &sides.user.aor, state) {
                 return Ok(Content::Nothing);
             }
@@ -125,7 +129,7 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
             }
         }
     };
-    if core.waiting.count(&sides.peer.aor) >= core.settings.queue_per_user {
+    if is_full() {
         return Err(NotTaken::Full);
     }
     // The user's other devices show what this one has sent, and that it has read what it was sent.
@@ -179,10 +183,14 @@ pub(super) type Done = Box<dyn FnOnce(&Arc<Core>, Result<(), NotTaken>) + Send>;
 pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>) {
     if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
         core.counters.shed(crate::metrics::Shed::Store);
-        return batch.into_iter().for_each(|(_, done)| done(core, Err(NotTaken::Busy)));
+        return batch.into_iter().for_each(|(messages, done)| {
+            told(&messages).iter().for_each(|receipt| may_be_told_again(core, receipt));
+            done(core, Err(NotTaken::Busy));
+        });
     }
     let (lists, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     let messages: Vec<NewMessage> = lists.into_iter().flatten().collect();
+    let receipts = told(&messages);
     let who: Vec<(Box<str>, bool)> =
         messages.iter().map(|message| (message.recipient.clone(), message.device.is_some())).collect();
     // Counted before the write, so that what comes now queues behind.
@@ -193,6 +201,7 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
         Err(error) => {
             core.counters.store_failed();
             tracing::error!(%error, "messages could not be stored");
+            receipts.iter().for_each(|receipt| may_be_told_again(core, receipt));
             Vec::new()
         }
     };
@@ -208,6 +217,17 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
     for (recipient, _) in who {
         drain::kick(core, &recipient);
     }
+}
+
+/// What the receipts among these tell.
+fn told(messages: &[NewMessage]) -> Vec<Receipt> {
+    let marks = messages.iter().filter_map(|message| message.once.as_ref());
+    marks.filter(|mark| mark.state != ReceiptState::Accepted).cloned().collect()
+}
+
+/// A receipt was not taken: its device sends it again.
+fn may_be_told_again(core: &Core, receipt: &Receipt) {
+    core.recent_receipts.remove(&receipt.message_id, &receipt.sender, &receipt.recipient, receipt.state);
 }
 
 /// The message that a delivery receipt among these is about.
