@@ -7,6 +7,7 @@ mod address;
 pub mod baresip;
 pub mod browser;
 pub mod capture;
+pub mod chat;
 mod digest;
 pub mod linphone;
 mod message;

@@ -90,6 +90,15 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The same with a body.
+    pub fn response_with(&self, status: &str, more: &str, content_type: &str, body: &str) -> String {
+        let bare = self.response(status, more);
+        let head = bare.strip_suffix("Content-Length: 0\r\n\r\n").unwrap_or(&bare);
+        format!("{head}Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -165,7 +165,7 @@ pub(crate) fn websocket(addr: SocketAddr, protocol: &str) -> TcpStream {
 }
 
 /// The length of the message that the buffer begins with, once it is all there.
-fn whole(buffer: &[u8]) -> Option<usize> {
+pub(crate) fn whole(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
     let length = text.split("\r\n").find_map(|line| {

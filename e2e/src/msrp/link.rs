@@ -53,6 +53,18 @@ impl Link {
             Via::Tls => connect(server.msrp("tls")),
             Via::Ws => websocket(server.addr("http"), "msrp"),
         };
+        Link::over(stream, via)
+    }
+
+    /// Connects to any address of a server, by TCP; `None` when nobody takes it.
+    #[must_use]
+    pub fn to(addr: std::net::SocketAddr) -> Option<Link> {
+        let stream = TcpStream::connect_timeout(&addr, PATIENCE).ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Link::over(stream, Via::Tcp))
+    }
+
+    fn over(stream: TcpStream, via: Via) -> Link {
         stream.set_nonblocking(true).expect("a socket can be made non-blocking");
         let tls = (via == Via::Tls).then(|| {
             let name = ServerName::try_from(crate::DOMAIN).expect("a name");
@@ -86,6 +98,14 @@ impl Link {
             Via::Ws => self.out.extend_from_slice(&frame(0x82, bytes)),
             _ => self.out.extend_from_slice(bytes),
         }
+    }
+
+    /// For a wait on many: whether something can be read, or what waits be written.
+    #[must_use]
+    pub fn wish(&self) -> PollFd<'_> {
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, self.is_writing());
+        PollFd::new(&self.stream, wanted)
     }
 
     /// Bytes that the socket has not taken.
