@@ -10,8 +10,10 @@ mod called;
 mod content;
 mod cpim;
 mod engine;
+mod group;
 mod media;
 mod model;
+mod roster;
 mod sdp;
 mod seen;
 
@@ -21,7 +23,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+pub(crate) use group::{FACTORY, Room};
 pub(crate) use model::{Accept, First, Model, Reach};
+pub(crate) use roster::Roster;
 pub(crate) use seen::{Fate, Got, How, Phase, Receipt, Seen, Session};
 
 use crate::case::{ANSWER, Ctx, Verdict, check, fail};

@@ -4,6 +4,7 @@ mod chat;
 mod digest;
 mod events;
 mod forking;
+mod group;
 mod habits;
 mod imdn;
 mod message;
@@ -24,7 +25,7 @@ mod websocket;
 use crate::case::Case;
 
 /// Suites that are run only where they are named: they want more of a server than SIP and MSRP, and leave messages behind.
-pub(crate) const ON_DEMAND: [&str; 1] = [chat::NAME];
+pub(crate) const ON_DEMAND: [&str; 2] = [chat::NAME, group::NAME];
 
 /// Every case in order of report.
 pub(crate) fn all() -> Vec<Case> {
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Vec<Case> {
         habits::cases(),
         imdn::cases(),
         chat::cases(),
+        group::cases(),
         msrp::cases(),
         msrp_relay::cases(),
         msrp_connection::cases(),

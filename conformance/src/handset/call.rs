@@ -25,6 +25,8 @@ pub(super) struct Call {
     pub(super) queue: Vec<Out>,
     /// The messages that go with it, by their numbers.
     pub(super) sent: Vec<usize>,
+    /// The focus of a group; empty while its URI is not known.
+    pub(super) focus: Option<String>,
 }
 
 pub(super) enum Side {
@@ -152,6 +154,7 @@ impl Engine {
             media: None,
             queue,
             sent: vec![sent],
+            focus: None,
         });
         self.start(req, What::Invite(number)).await
     }
@@ -159,6 +162,9 @@ impl Engine {
     /// The final answer to one's own INVITE; a failure was acknowledged.
     pub(super) async fn invite_answered(&mut self, number: usize, invite: Req, answer: Message) -> Go {
         let status = answer.status().unwrap_or(0);
+        if let Some(done) = self.answers.remove(&number) {
+            let _ = done.send(answer.clone());
+        }
         self.status(number, status);
         let Some(at) = self.calls.iter().position(|call| call.number == number) else {
             // Cancelled or forgotten meanwhile: a 2xx that came in spite of it is ended.
@@ -183,6 +189,7 @@ impl Engine {
         self.ua.send(&ack).await?;
         self.trap(Step::Answered)?;
         let remote = Remote::read(&answer.body_text()).filter(|remote| remote.accepted && !remote.path.is_empty());
+        let (to_focus, said) = (self.calls[at].focus.is_some(), (invite.clone(), answer.clone()));
         let call = &mut self.calls[at];
         call.side = Side::Caller(Box::new(invite), Box::new(answer));
         let waits = |number: usize| call.queue.iter().any(|out| out.key == Some(number));
@@ -198,7 +205,7 @@ impl Engine {
         let active = remote.setup != "active";
         self.calls[at].remote = Some(remote);
         self.open(at, active);
-        Ok(())
+        if to_focus { self.focus_answered(at, &said.0, &said.1).await } else { Ok(()) }
     }
 
     pub(super) fn open(&mut self, at: usize, active: bool) {
@@ -271,6 +278,7 @@ impl Engine {
         self.respond(bye, "200 OK", &[], "").await?;
         self.listen().await?;
         if let Some(call) = self.take_call(number) {
+            self.focus_said_bye(&call, bye);
             self.ended(call, true);
         }
         Ok(())
@@ -300,6 +308,15 @@ impl Engine {
 
     /// Ends a call by what is right: CANCEL, BYE or a refusal.
     pub(super) async fn end(&mut self, number: usize) -> Go {
+        self.end_as(number, None).await
+    }
+
+    /// The same; `reason` goes into a BYE.
+    pub(super) async fn end_as(&mut self, number: usize, reason: Option<&str>) -> Go {
+        let with = |bye: Req| match reason {
+            Some(reason) => bye.add("Reason", reason),
+            None => bye,
+        };
         let Some(call) = self.take_call(number) else { return Ok(()) };
         match &call.side {
             Side::Calling => {
@@ -310,26 +327,33 @@ impl Engine {
             }
             Side::Caller(invite, answer) => {
                 let bye = self.ua.in_dialog(invite, answer, "BYE");
-                self.start(bye, What::Other).await?;
+                self.start(with(bye), What::Other).await?;
             }
             Side::Called(invite, false) => self.respond(invite, "603 Decline", &[], "").await?,
             Side::Called(invite, true) => {
-                let to = invite.header("to").unwrap_or("");
-                let target = uri_of(invite.header("contact").unwrap_or("")).to_owned();
-                let mut bye = self
-                    .ua
-                    .req("BYE", &target)
-                    .set("From", format!("{to};tag={}", self.ua.tag))
-                    .set("To", invite.header("from").unwrap_or(""))
-                    .set("Call-ID", invite.header("call-id").unwrap_or(""));
-                for route in invite.values("record-route") {
-                    bye = bye.add("Route", route);
-                }
-                self.start(bye, What::Other).await?;
+                let bye = self.as_called(invite, "BYE");
+                self.start(with(bye), What::Other).await?;
             }
         }
         self.ended(call, false);
         Ok(())
+    }
+
+    /// A request within the dialog that `invite` made, from the side that was called.
+    pub(super) fn as_called(&mut self, invite: &Message, method: &str) -> Req {
+        let to = invite.header("to").unwrap_or("");
+        let target = uri_of(invite.header("contact").unwrap_or("")).to_owned();
+        let tagged = format!("{to};tag={}", self.ua.tag);
+        let mut request = self
+            .ua
+            .req(method, &target)
+            .set("From", tagged)
+            .set("To", invite.header("from").unwrap_or(""))
+            .set("Call-ID", invite.header("call-id").unwrap_or(""));
+        for route in invite.values("record-route") {
+            request = request.add("Route", route);
+        }
+        request
     }
 }
 

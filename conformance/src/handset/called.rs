@@ -39,13 +39,18 @@ impl Engine {
             (true, None) => return self.refuse(&invite, 606, "a deferred session without Referred-By").await,
             _ => asserted(&invite),
         };
+        let focus = Engine::focus_of(&invite);
+        if let Some(focus) = &focus {
+            self.note_invitation(focus, &invite, part("application/resource-lists+xml"));
+        }
+        let peer = focus.as_deref().map_or(peer, user_of);
         let cpim = part("message/cpim");
-        let subject = invite.header("subject").filter(|_| cpim.is_none()).map(str::to_owned);
+        let subject = invite.header("subject").filter(|_| cpim.is_none() && focus.is_none()).map(str::to_owned);
         let first = cpim.is_some() || subject.is_some();
-        if self.model.kind == Kind::Rcse && !first && !deferred {
+        if self.model.kind == Kind::Rcse && !first && !deferred && focus.is_none() {
             return self.refuse(&invite, 603, "a SIMPLE IM call without a first message").await;
         }
-        if self.model.kind == Kind::Rcse && self.collides(&invite, &peer).await? {
+        if self.model.kind == Kind::Rcse && focus.is_none() && self.collides(&invite, &peer).await? {
             return Ok(());
         }
         let number = self.new_session(&peer, deferred);
@@ -60,13 +65,14 @@ impl Engine {
             media: None,
             queue: Vec::new(),
             sent: Vec::new(),
+            focus: focus.clone(),
         });
         let mut told = Ok(());
         let how = if cpim.is_some() { How::Invite } else { How::Subject };
         // Some reject a call together with its message, others the call only.
         let reads = !matches!(self.model.accept, Accept::Reject(_));
         if let (Some(body), true) = (cpim.or(subject.map(String::into_bytes)), reads) {
-            let origin = Origin { from: peer, how, call: Some(number), deferred, quiet: false };
+            let origin = Origin { from: peer, how, call: Some(number), deferred, quiet: false, focus: focus.clone() };
             let kind = if how == How::Invite { "message/cpim" } else { "text/plain" };
             told = self.content(origin, kind, body).await;
         }
@@ -143,6 +149,9 @@ impl Engine {
         self.phase(number, Phase::Up);
         self.trap(Step::Accepted)?;
         self.open(at, setup == "active");
-        Ok(())
+        match self.calls[at].focus.clone().filter(|_| self.model.follows) {
+            Some(focus) => self.watch(&focus, None).await,
+            None => Ok(()),
+        }
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Origin {
     pub(super) deferred: bool,
     /// Nothing is said about it.
     pub(super) quiet: bool,
+    /// The focus of the group that it was said in.
+    pub(super) focus: Option<String>,
 }
 
 impl Engine {
@@ -54,9 +56,21 @@ impl Engine {
             return Err(Halt::Fault("a text by MESSAGE for a SIMPLE IM handset".into()));
         }
         self.respond(&message, "200 OK", &[], "").await?;
-        let origin = Origin { from: asserted(&message), how: How::Page, call: None, deferred: false, quiet: false };
+        let from = asserted(&message);
+        let focus = self.paging_focus(&message, &from);
+        let origin = Origin { from, how: How::Page, call: None, deferred: false, quiet: false, focus };
         let content_type = message.header("content-type").unwrap_or("").to_owned();
         self.content(origin, &content_type, message.body).await
+    }
+
+    /// The focus that a MESSAGE is from: it says so, or its sender is not the author.
+    fn paging_focus(&self, message: &Message, from: &str) -> Option<String> {
+        let author = Envelope::read(&message.body).map(|envelope| user_of(uri_of(&envelope.from)));
+        let other = author.is_some_and(|author| !author.is_empty() && author != "anonymous" && author != from);
+        let says = message.header("contact").is_some_and(|contact| contact.contains("isfocus"));
+        let uri = uri_of(message.header("from").unwrap_or(""));
+        let known = self.state.look(|seen| seen.room(uri).is_some());
+        (says || other || known).then(|| uri.to_owned())
     }
 
     /// Takes content, however it came.
@@ -95,6 +109,7 @@ impl Engine {
                 from: origin.from.clone(),
                 how: origin.how,
                 deferred: origin.deferred,
+                room: origin.focus.as_deref().map(user_of),
             });
         });
         if origin.quiet {
@@ -134,11 +149,19 @@ impl Engine {
                 && (call.media.is_some() || soon)
         };
         if let Some(at) = self.calls.iter().position(|call| goes(&call)) {
-            let body = self.envelope(&origin.from, true, &id, Content::Notification(&xml));
+            let body = match &origin.focus {
+                Some(focus) => {
+                    self.group_envelope(focus, Some(&self.aor_of(&origin.from)), &id, Content::Notification(&xml))
+                }
+                None => self.envelope(&origin.from, true, &id, Content::Notification(&xml)),
+            };
             self.calls[at].put_later(Out { key: None, content_type: "message/cpim", body });
             return Ok(());
         }
         let body = self.envelope(&origin.from, false, &id, Content::Notification(&xml));
+        if let Some(focus) = &origin.focus {
+            return self.page_focus(focus, body, What::Other).await;
+        }
         self.message(&origin.from, body, What::Other).await
     }
 }

@@ -135,9 +135,22 @@ pub(crate) fn parts(content_type: &str, body: &[u8]) -> Vec<(String, Vec<u8>)> {
 
 /// A multipart body of these parts.
 pub(crate) fn mixed(boundary: &str, parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let parts: Vec<(&str, &str, &[u8])> = parts.iter().map(|(content_type, body)| (*content_type, "", *body)).collect();
+    mixed_of(boundary, &parts)
+}
+
+/// The same of parts with a Content-Disposition, where it is not empty.
+pub(crate) fn mixed_of(boundary: &str, parts: &[(&str, &str, &[u8])]) -> Vec<u8> {
     let mut out = Vec::new();
-    for (content_type, body) in parts {
-        let head = format!("--{boundary}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len());
+    for (content_type, disposition, body) in parts {
+        let disposition = match *disposition {
+            "" => String::new(),
+            disposition => format!("Content-Disposition: {disposition}\r\n"),
+        };
+        let head = format!(
+            "--{boundary}\r\nContent-Type: {content_type}\r\n{disposition}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
         out.extend([head.as_bytes(), body, b"\r\n"].concat());
     }
     out.extend(format!("--{boundary}--\r\n").into_bytes());

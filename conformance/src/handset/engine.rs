@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::call::Call;
 use super::content::Origin;
 use super::cpim;
+use super::group::{Answer, Ask};
 use super::media::{News, Out};
 use super::model::{Accept, Model};
 use super::seen::{Fate, How, Phase, State};
@@ -47,6 +48,7 @@ pub(super) enum Order {
     HangUp,
     Cancel,
     Cut(Cut),
+    Group(Ask),
 }
 
 /// What stops a step half-way.
@@ -77,6 +79,8 @@ pub(super) enum What {
     Invite(usize),
     /// The message of that number.
     Page(usize),
+    /// Somebody waits for its final response.
+    Told(Answer),
     Other,
 }
 
@@ -97,6 +101,10 @@ pub(super) struct Engine {
     pub(super) shown: HashMap<String, (Origin, String)>,
     conversations: HashMap<String, String>,
     repeats: VecDeque<(String, Vec<u8>)>,
+    /// Who waits for the final answer to the INVITE of a call.
+    pub(super) answers: HashMap<usize, Answer>,
+    /// Focuses by the Call-ID of the subscription to their rosters.
+    pub(super) watches: HashMap<String, String>,
 }
 
 impl Engine {
@@ -120,6 +128,8 @@ impl Engine {
             shown: HashMap::new(),
             conversations: HashMap::new(),
             repeats: VecDeque::new(),
+            answers: HashMap::new(),
+            watches: HashMap::new(),
         })
     }
 
@@ -188,6 +198,7 @@ impl Engine {
             }
         }
         self.repeats.clear();
+        self.watches.clear();
         self.ua = self.ctx.ua_over(&self.account, proto(&self.ctx, &self.model)).await?;
         Ok(())
     }
@@ -231,6 +242,7 @@ impl Engine {
             Order::Answer => self.answer_ringing().await?,
             Order::HangUp => self.hang_up().await?,
             Order::Cancel => self.cancel().await?,
+            Order::Group(ask) => self.ask(ask).await?,
         }
         Ok(())
     }
@@ -301,6 +313,14 @@ impl Engine {
                         self.state.change(|seen| seen.fate(number, Fate::Answered(status)));
                         Ok(())
                     }
+                    What::Told(done) => {
+                        if req.method == "INVITE" && status < 300 {
+                            let ack = self.ua.in_dialog(&req, &answer, "ACK");
+                            self.ua.send(&ack).await?;
+                        }
+                        let _ = done.send(answer);
+                        Ok(())
+                    }
                     What::Other => Ok(()),
                 }
             }
@@ -319,7 +339,8 @@ impl Engine {
             "CANCEL" => self.cancelled(&message).await,
             "BYE" => self.bye(&message).await,
             "MESSAGE" => self.paged(message).await,
-            "OPTIONS" | "UPDATE" | "INFO" | "NOTIFY" => self.respond(&message, "200 OK", &[], "").await,
+            "NOTIFY" => self.notified(&message).await,
+            "OPTIONS" | "UPDATE" | "INFO" => self.respond(&message, "200 OK", &[], "").await,
             _ => self.respond(&message, "405 Method Not Allowed", &[("Allow", "MESSAGE, OPTIONS")], "").await,
         }
     }
@@ -358,8 +379,8 @@ impl Engine {
             }
             News::Content { content_type, body, quiet } => {
                 let call = &self.calls[at];
-                let (from, deferred) = (call.peer.clone(), call.deferred);
-                let origin = Origin { from, how: How::Session, call: Some(number), deferred, quiet };
+                let (from, deferred, focus) = (call.peer.clone(), call.deferred, call.focus.clone());
+                let origin = Origin { from, how: How::Session, call: Some(number), deferred, quiet, focus };
                 self.content(origin, &content_type, body).await
             }
             News::Fate(sent, fate) => {

@@ -70,6 +70,8 @@ pub(crate) struct Model {
     pub(crate) cpim: bool,
     /// Seconds that its MESSAGEs may wait.
     pub(crate) expires: Option<u32>,
+    /// Whether it subscribes to the roster of a group that it is in.
+    pub(crate) follows: bool,
 }
 
 impl Model {
@@ -86,6 +88,7 @@ impl Model {
             displays: false,
             cpim: true,
             expires: None,
+            follows: true,
         }
     }
 
@@ -149,7 +152,9 @@ impl Model {
             (_, true, _) => {
                 ";+g.oma.sip-im;+g.3gpp.iari-ref=\"urn%3Aurn-7%3A3gpp-application.ims.iari.rcse.im\"".into()
             }
-            _ => format!(";+g.3gpp.icsi-ref=\"{ICSI}.session,{ICSI}.msg,{ICSI}.largemsg,{ICSI}.deferred\""),
+            _ => format!(
+                ";+g.3gpp.icsi-ref=\"{ICSI}.session,{ICSI}.session.group,{ICSI}.msg,{ICSI}.largemsg,{ICSI}.deferred\""
+            ),
         }
     }
 
@@ -192,6 +197,7 @@ impl Model {
         let (content_type, body, wants) = match content {
             Content::Text(text) => ("text/plain; charset=UTF-8", text.as_bytes(), self.wants),
             Content::Notification(xml) => ("message/imdn+xml", xml.as_bytes(), ""),
+            Content::Other(content_type, body) => (content_type, body.as_bytes(), ""),
         };
         let more = if self.simple { String::new() } else { payload(content_type) };
         let prefix = if self.kind == Kind::Browser { "i" } else { "imdn" };
@@ -204,4 +210,6 @@ impl Model {
 pub(crate) enum Content<'a> {
     Text(&'a str),
     Notification(&'a str),
+    /// Of that type.
+    Other(&'a str, &'a str),
 }

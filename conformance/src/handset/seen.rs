@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::group::Room;
 use super::{Cut, Step};
 
 /// How a message came or went.
@@ -35,6 +36,8 @@ pub(crate) struct Got {
     pub(crate) how: How,
     /// It came in a deferred session.
     pub(crate) deferred: bool,
+    /// User part of the focus, where it came from one.
+    pub(crate) room: Option<String>,
 }
 
 /// One copy of a notification.
@@ -96,6 +99,7 @@ pub(crate) struct Seen {
     pub(crate) composing: Vec<(String, bool)>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) sent: Vec<Sent>,
+    pub(crate) rooms: Vec<Room>,
     /// How often it was cut off.
     pub(crate) cuts: usize,
     /// What the server did that this kind of handset cannot work with.
