@@ -1,5 +1,5 @@
 # `make run` and `make test` work on a fresh Debian 12 with Rust, as root or with sudo.
-.PHONY: help run build test soak conformance licences fmt clippy clean tools-build tools-test
+.PHONY: help run build web test soak conformance licences fmt clippy clean tools-build tools-test
 
 ARGS ?=
 
@@ -9,8 +9,11 @@ help:                      ## this list
 run: build                 ## build, and start a server for trials (ARGS="--accounts 20" and the like)
 	@exec "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/chappe" testbed $(ARGS)
 
-build: tools-build         ## the release binary
+build: tools-build web     ## the release binary, with the web client
 	cargo build --release --locked --bin chappe
+
+web:                       ## the web client (without Node the binary has a page instead)
+	@cargo xtask web
 
 test: tools-test           ## everything that CI runs
 	@cargo xtask ci
@@ -32,7 +35,7 @@ clippy:                    ## lints
 
 clean:                     ## remove what was built
 	cargo clean
-	rm -rf e2e/js/node_modules
+	rm -rf e2e/js/node_modules web/node_modules web/dist/app
 
 tools-build:
 	@scripts/install.sh build

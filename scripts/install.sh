@@ -20,6 +20,9 @@ for set in "$@"; do
         need cc build-essential
         need make build-essential
         [ -z "$missing" ] || required=yes
+        # The web client; the server does without.
+        need node nodejs
+        need npm npm
         ;;
     test)
         need sipp sip-tester
@@ -31,8 +34,6 @@ for set in "$@"; do
         need '/usr/lib/postgresql/*/bin/initdb' postgresql
         need ip iproute2
         need unshare util-linux
-        need node nodejs
-        need npm npm
         ;;
     *)
         echo "usage: install.sh build|test…" >&2

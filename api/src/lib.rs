@@ -11,6 +11,7 @@ pub mod identity;
 pub mod management;
 mod node;
 mod openapi;
+mod pages;
 pub mod public;
 pub mod serve;
 mod trace;

@@ -1,10 +1,11 @@
-//! The listeners for users: a page that says what runs here, and the WebSocket entry.
+//! The listeners for users: the web client, or a page that says what runs here where it was not built; the WebSocket entry;
+//! services.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use base64::Engine;
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use crate::error::problem;
+use crate::pages;
 use crate::websocket::{self, Entry, WebSockets};
 
 /// What the listeners for users need to know.
@@ -31,12 +33,8 @@ pub fn router(public: Public) -> Router {
     let page = Arc::new(Page::new(&public.domains, &public.sip));
     let entry = Arc::new(Entry { sockets: public.websockets, origins: public.origins });
     let websocket = Router::new().route("/ws", any(websocket::enter)).with_state(entry);
-    let router = Router::new().route("/", get(landing)).with_state(page).merge(websocket);
-    public
-        .services
-        .into_iter()
-        .fold(router, Router::merge)
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path") })
+    let router = Router::new().route("/", get(landing)).route("/setup", get(setup)).with_state(page).merge(websocket);
+    public.services.into_iter().fold(router, Router::merge).fallback(elsewhere)
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}\
@@ -62,12 +60,17 @@ impl Page {
             );
             rows.push_str(&row);
         }
+        let client = match pages::are_there() {
+            true => "Or use <a href=\"/\">the web client</a>.",
+            false => "The web client is not part of this build: <code>make</code> makes one with it (Node is needed).",
+        };
         let html = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Chappe</title>\
              <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
              <h1>Chappe</h1>\n<p>This host passes on messages and calls. Add an account to a SIP client:</p>\n\
              <table>\n{rows}<tr><td>SIP over WebSocket</td><td><code>/ws</code> on this port, sub-protocol \
-             <code>sip</code></td></tr>\n</table>\n</body></html>\n"
+             <code>sip</code></td></tr>\n</table>\n\
+             <p>{client}</p>\n</body></html>\n"
         );
         let style = STANDARD.encode(Sha256::digest(STYLE));
         let policy = format!(
@@ -75,18 +78,34 @@ impl Page {
         );
         Page { html, policy: HeaderValue::try_from(policy).expect("a policy of ASCII is a header value") }
     }
+
+    fn response(&self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+            (header::CONTENT_SECURITY_POLICY, self.policy.clone()),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        ];
+        (headers, self.html.clone()).into_response()
+    }
 }
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-async fn landing(State(page): State<Arc<Page>>) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-        (header::CONTENT_SECURITY_POLICY, page.policy.clone()),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ];
-    (headers, page.html.clone()).into_response()
+/// A file of the web client, or nothing.
+async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let reads = matches!(method, Method::GET | Method::HEAD);
+    let found = reads.then(|| pages::file(uri.path(), &headers)).flatten();
+    found.unwrap_or_else(|| problem(StatusCode::NOT_FOUND, "no such path"))
+}
+
+/// The web client, or where it was not built what one needs to know for another.
+async fn landing(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+    pages::file("/", &headers).unwrap_or_else(|| page.response())
+}
+
+async fn setup(State(page): State<Arc<Page>>) -> Response {
+    page.response()
 }

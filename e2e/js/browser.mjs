@@ -1,16 +1,11 @@
-// A headless Chromium with a page for each phone. Takes commands from standard input and answers on standard output, one
-// JSON object a line: {"page": 0, "do": "register", "with": {…}} is answered by {"is": …} or {"error": "…"}.
+// JsSIP, a page for each phone.
 import http from 'node:http';
 import path from 'node:path';
-import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
-import { chromium } from 'playwright-core';
+import { browser, overhear, run } from './driver.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
-const [executablePath] = process.argv.slice(2);
-const PATIENCE = 30_000;
-
 const bundle = await esbuild.build({
   entryPoints: [path.join(here, 'page.js')], bundle: true, format: 'iife', write: false, logLevel: 'error',
 });
@@ -27,52 +22,21 @@ const web = http.createServer((request, response) => {
 await new Promise((resolve) => web.listen(0, '127.0.0.1', resolve));
 const origin = `http://127.0.0.1:${web.address().port}`;
 
-const browser = await chromium.launch({
-  executablePath,
-  headless: true,
-  args: [
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage', '--use-fake-device-for-media-stream',
-    '--use-fake-ui-for-media-stream', '--disable-features=WebRtcHideLocalIpsWithMdns',
-    '--allow-loopback-in-peer-connection', '--ignore-certificate-errors',
-  ],
-});
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 const pages = [];
 
 async function pageOf(number) {
   if (!pages[number]) {
     const page = await context.newPage();
-    page.on('pageerror', (error) => process.stderr.write(`page ${number}: ${error}\n`));
-    page.on('console', (line) => process.stderr.write(`page ${number}: ${line.text()}\n`));
+    overhear(number, page);
     await page.goto(origin);
     pages[number] = page;
   }
   return pages[number];
 }
 
-function inTime(promise, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} took longer than ${PATIENCE} ms`)), PATIENCE);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-function say(thing) {
-  process.stdout.write(`${JSON.stringify(thing)}\n`);
-}
-
-say({ is: 'ready' });
-for await (const line of readline.createInterface({ input: process.stdin })) {
-  try {
-    const command = JSON.parse(line);
-    const page = await pageOf(command.page);
-    const done = page.evaluate(([name, argument]) => window.phone[name](argument), [command.do, command.with ?? null]);
-    say({ is: (await inTime(done, command.do)) ?? null });
-  } catch (error) {
-    say({ error: String(error) });
-  }
-}
-await browser.close();
+await run(async (number, name, argument) => {
+  const page = await pageOf(number);
+  return page.evaluate(([what, how]) => window.phone[what](how), [name, argument]);
+});
 web.close();

@@ -1,21 +1,13 @@
-//! JsSIP in headless Chromium, a page for each phone, driven over the standard input of a script.
-
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+//! JsSIP in headless Chromium, a page for each phone.
 
 use serde_json::{Value, json};
 
-use crate::{DOMAIN, Server, found};
+use crate::script::Script;
+use crate::{DOMAIN, Server};
 
 /// A browser that ends with this value.
 #[derive(Debug)]
-pub struct Browser {
-    process: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-    log: PathBuf,
-}
+pub struct Browser(Script);
 
 /// Which WebSocket of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,28 +22,7 @@ impl Browser {
     /// # Panics
     /// When it is there and does not start.
     pub fn start(server: &Server) -> Option<Browser> {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
-        if !found("node") || !found("chromium") || !scripts.join("node_modules/jssip").exists() {
-            println!("SKIPPED: there is no node, chromium or e2e/js/node_modules here");
-            return None;
-        }
-        let chromium =
-            ["/usr/bin/chromium", "/usr/local/bin/chromium"].into_iter().find(|path| Path::new(path).exists());
-        let log = server.dir().join("browser.log");
-        let mut process = Command::new("node")
-            .arg(scripts.join("browser.mjs"))
-            .arg(chromium.unwrap_or("/usr/bin/chromium"))
-            .env("HOME", server.dir())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&log).expect("the folder of a test can be written to"))
-            .spawn()
-            .expect("node can be started");
-        let input = process.stdin.take();
-        let output = BufReader::new(process.stdout.take().expect("it is piped"));
-        let mut browser = Browser { process, input, output, log };
-        assert_eq!(browser.answer_of("the start"), json!("ready"));
-        Some(browser)
+        Script::start(server, "browser.mjs").map(Browser)
     }
 
     /// Has a page do something, and gives what it answers.
@@ -59,22 +30,7 @@ impl Browser {
     /// # Panics
     /// When the page fails, or takes too long.
     pub fn run(&mut self, page: usize, action: &str, with: Value) -> Value {
-        self.begin(page, action, with);
-        self.answer_of(action)
-    }
-
-    fn begin(&mut self, page: usize, action: &str, with: Value) {
-        let command = json!({ "page": page, "do": action, "with": with });
-        let input = self.input.as_mut().expect("it is there until the end");
-        writeln!(input, "{command}").and_then(|()| input.flush()).expect("the browser lives");
-    }
-
-    fn answer_of(&mut self, action: &str) -> Value {
-        let mut line = String::new();
-        let _ = self.output.read_line(&mut line);
-        let answer: Value = serde_json::from_str(&line).unwrap_or_default();
-        let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
-        answer.get("is").cloned().unwrap_or_else(|| panic!("{action}: {line}\n{}", log()))
+        self.0.run(page, action, with)
     }
 
     /// Registers user N in page N.
@@ -106,18 +62,5 @@ impl Browser {
     /// Has a page do something that needs nothing more.
     pub fn act(&mut self, user: usize, action: &str) -> Value {
         self.run(user, action, Value::Null)
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // The end of its input is its end, and that of Chromium.
-        drop(self.input.take());
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while matches!(self.process.try_wait(), Ok(None)) && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

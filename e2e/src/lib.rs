@@ -14,8 +14,10 @@ mod message;
 pub mod msrp;
 mod phone;
 mod program;
+mod script;
 mod server;
 pub mod sipp;
+pub mod web;
 mod wire;
 
 pub use address::Address;

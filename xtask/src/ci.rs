@@ -1,10 +1,9 @@
 //! What CI runs, in the order in which a fault is found soonest.
 
-use std::path::Path;
 use std::process::Command;
 
-use crate::steps::{Steps, cargo, program, there};
-use crate::{conformance, licences, root};
+use crate::steps::{Steps, cargo, there};
+use crate::{conformance, licences, web};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut steps = Steps::default();
@@ -22,6 +21,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 fn before_tests(steps: &mut Steps) -> anyhow::Result<()> {
     steps.step("format", || cargo(&["fmt", "--all", "--check"]))?;
+    steps.step("web client", web::build)?;
     steps.step("licences", || {
         println!("{}", licences::check()?);
         Ok(())
@@ -33,7 +33,7 @@ fn before_tests(steps: &mut Steps) -> anyhow::Result<()> {
         cargo(&["build", "--workspace", "--bins", "--locked", "--quiet"])?;
         cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-run", "--locked", "--quiet"])
     })?;
-    steps.step("browser client", browser_client)?;
+    steps.step("browser tests", || web::install("e2e/js"))?;
     steps.step("examples in the documentation", || cargo(&["test", "--workspace", "--doc", "--locked", "--quiet"]))?;
     steps.step("conformance", conformance::run)
 }
@@ -54,35 +54,6 @@ pub(crate) fn soak() -> anyhow::Result<()> {
     cargo(&["test", "--release", "-p", "chappe-e2e", "--locked", "--", "--ignored"])
 }
 
-/// Installs the packages of the browser tests as the lock file has them, unless they are there.
-fn browser_client() -> anyhow::Result<()> {
-    let dir = root().join("e2e/js");
-    if !there("npm", &["--version"]) {
-        println!("skipped: no npm");
-        return Ok(());
-    }
-    if fresh(&dir) {
-        println!("as the lock file has it");
-        return Ok(());
-    }
-    let dir = dir.to_string_lossy().into_owned();
-    let installed =
-        program("npm", &["ci", "--prefix", &dir, "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]);
-    if let Err(error) = installed {
-        println!("skipped: {error:#}");
-    }
-    Ok(())
-}
-
-/// npm writes its own copy of the lock file when it is done.
-fn fresh(dir: &Path) -> bool {
-    let modified = |name: &str| std::fs::metadata(dir.join(name)).and_then(|file| file.modified()).ok();
-    match (modified("package-lock.json"), modified("node_modules/.package-lock.json")) {
-        (Some(lock), Some(installed)) => installed >= lock,
-        _ => false,
-    }
-}
-
 /// Says which outside programs are not there: the tests that use them are skipped.
 fn wanting() {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -91,8 +62,8 @@ fn wanting() {
         ("socat", "sipp over TLS"),
         ("tshark", "the look at what went over the wire"),
         ("baresip", "baresip"),
-        ("chromium", "JsSIP in a browser"),
-        ("node", "JsSIP in a browser"),
+        ("chromium", "the web client, and JsSIP in a browser"),
+        ("node", "the web client, and JsSIP in a browser"),
         ("linphone-daemon", "linphone"),
     ] {
         let found = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", name]).env("PATH", &path).status();

@@ -4,6 +4,7 @@ mod ci;
 mod conformance;
 mod licences;
 mod steps;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   ci           format, lints, licences, conformance and every test
   soak         the long tests
   conformance  the black-box suites against a server of their own
+  web          the web client, which goes into the binary
   docs         write the generated files anew: examples/server.toml, docs/reference/
   licences     licences and banned crates of the dependencies";
 
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["soak"] => ci::soak(),
         ["conformance"] => conformance::run(),
         ["conformance", "within"] => conformance::within(),
+        ["web"] => web::build(),
         ["docs"] => docs(),
         ["licences"] => licences::check().map(|text| println!("{text}")),
         _ => {

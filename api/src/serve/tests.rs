@@ -87,7 +87,7 @@ async fn a_websocket_is_handed_over_with_what_came_behind_its_request() {
 async fn the_page_names_the_domains_and_allows_nothing_else() {
     let running = run(Limits::default()).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /setup HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

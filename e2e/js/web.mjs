@@ -1,0 +1,155 @@
+// The web client of the server: each page is a browser of its own, in which a user types and clicks.
+import { createRequire } from 'node:module';
+import { PATIENCE, browser, overhear, run } from './driver.mjs';
+
+const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const pages = [];
+
+/** What the browsers fetched that did not come from the server. */
+const strangers = [];
+/** Bytes of the first load, as they went over the wire. */
+let firstLoad = 0;
+
+async function open(number, { url, dark, phone }) {
+  const context = await browser.newContext({
+    ignoreHTTPSErrors: true,
+    locale: 'en',
+    colorScheme: dark ? 'dark' : 'light',
+    viewport: phone ? { width: 390, height: 800 } : { width: 1100, height: 720 },
+    bypassCSP: false,
+  });
+  context.setDefaultTimeout(PATIENCE);
+  const page = await context.newPage();
+  overhear(number, page);
+  const own = new URL(url).host;
+  page.on('request', (request) => {
+    const { host, protocol } = new URL(request.url());
+    if (protocol.startsWith('http') && host !== own) strangers.push(request.url());
+  });
+  page.on('websocket', (socket) => {
+    if (new URL(socket.url()).host !== own) strangers.push(socket.url());
+  });
+  const loads = [];
+  const count = (response) => loads.push(response.request().sizes().then((sizes) => sizes.responseBodySize));
+  page.on('response', count);
+  await page.goto(url, { waitUntil: 'networkidle' });
+  page.off('response', count);
+  firstLoad = (await Promise.all(loads)).reduce((sum, size) => sum + size, 0);
+  pages[number] = page;
+}
+
+const field = (page) => page.getByLabel('Message', { exact: true });
+const bubble = (page, text) => page.locator('.bubble', { hasText: text }).last();
+
+async function menu(page, text, item) {
+  const one = bubble(page, text);
+  await one.hover();
+  await one.getByRole('button', { name: 'Actions for this message' }).click();
+  await page.getByRole('menuitem', { name: item }).click();
+}
+
+const actions = {
+  async signIn(page, { user, password, name }) {
+    await page.getByLabel('Address').fill(user);
+    await page.getByLabel('Password').fill(password);
+    await page.getByLabel('Your name').fill(name ?? '');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.locator('.list, .fault:not(:empty)').first().waitFor();
+    return (await page.locator('.fault').count()) > 0 ? page.locator('.fault').innerText() : '';
+  },
+  async begin(page, peer) {
+    await page.getByRole('button', { name: 'New chat' }).first().click();
+    await page.getByLabel('Name, address or phone number').fill(peer);
+    await page.getByRole('button', { name: 'Start' }).click();
+    await field(page).waitFor();
+  },
+  async choose(page, name) {
+    await page.getByRole('link', { name }).click();
+    await field(page).waitFor();
+  },
+  async back(page) {
+    await page.getByRole('button', { name: 'Back to the conversations' }).click();
+  },
+  async say(page, text) {
+    await field(page).fill(text);
+    await page.keyboard.press('Enter');
+  },
+  async type(page, text) {
+    await field(page).pressSequentially(text);
+  },
+  async typing(page) {
+    await page.locator('.conversation .typing').waitFor();
+  },
+  /** Waits for a text, and says how often it is there. */
+  async text(page, text) {
+    await page.locator('.bubble .text', { hasText: text }).first().waitFor();
+    return page.locator('.bubble .text', { hasText: text }).count();
+  },
+  /** All texts of the conversation, in their order. */
+  async texts(page) {
+    return page.locator('.bubble .text').allInnerTexts();
+  },
+  /** Waits for a mark at a message of ours. */
+  async mark(page, { text, mark }) {
+    await bubble(page, text).locator(`[data-progress=${mark}]`).waitFor();
+  },
+  async unread(page, count) {
+    await page.locator('.badge', { hasText: String(count) }).waitFor();
+  },
+  async reply(page, { to, text }) {
+    await menu(page, to, 'Reply');
+    await actions.say(page, text);
+  },
+  async edit(page, { text, into }) {
+    await menu(page, text, 'Edit');
+    await actions.say(page, into);
+  },
+  async recall(page, text) {
+    await menu(page, text, 'Delete for everyone');
+  },
+  async react(page, { to, sign }) {
+    await menu(page, to, `React with ${sign}`);
+  },
+  async see(page, selector) {
+    return page.locator(selector).first().innerText();
+  },
+  async state(page, state) {
+    await page.locator(`.state.${state}`).waitFor({ state: 'attached' });
+  },
+  /** Until the page opens without a server. */
+  async kept(page) {
+    await page.evaluate(async () => {
+      await navigator.serviceWorker.ready;
+      while (!(await caches.match('/'))) await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+  },
+  async reload(page) {
+    await page.reload();
+    await page.locator('.list').waitFor({ state: 'attached' });
+  },
+  async picture(page, file) {
+    await page.screenshot({ path: file });
+  },
+  /** Serious findings of axe about what is on the page. */
+  async findings(page) {
+    // The policy of the page lets no script in: the test's own comes by the debugger.
+    const { readFileSync } = await import('node:fs');
+    await page.evaluate(readFileSync(axe, 'utf8'));
+    const { violations } = await page.evaluate(() => window.axe.run());
+    const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+    return serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`);
+  },
+  async signOut(page) {
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Address').waitFor();
+    return page.evaluate(async () => (await indexedDB.databases()).map((one) => one.name));
+  },
+};
+
+await run(async (number, name, argument) => {
+  if (name === 'open') return open(number, argument);
+  if (name === 'strangers') return strangers;
+  if (name === 'firstLoad') return firstLoad;
+  return actions[name](pages[number], argument);
+});

@@ -1,0 +1,39 @@
+// Keeps the client itself at hand, so that it opens without a network or a server. Messages are not its business.
+const CACHE = 'client';
+
+/** The page, and what it names. */
+async function fetchAll() {
+  const page = await fetch('/', { cache: 'no-cache' });
+  if (!page.ok) return;
+  const cache = await caches.open(CACHE);
+  const text = await page.clone().text();
+  const named = [...text.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path]) => path);
+  await cache.addAll(named);
+  await cache.put('/', page);
+  for (const request of await cache.keys()) {
+    const { pathname } = new URL(request.url);
+    if (pathname !== '/' && !named.includes(pathname)) await cache.delete(request);
+  }
+}
+
+addEventListener('install', (event) => {
+  skipWaiting();
+  event.waitUntil(fetchAll());
+});
+addEventListener('activate', (event) => event.waitUntil(clients.claim()));
+
+addEventListener('fetch', (event) => {
+  const { method, url } = event.request;
+  const { origin, pathname } = new URL(url);
+  if (method !== 'GET' || origin !== location.origin) return;
+  if (pathname === '/') {
+    // The newest that there is; it brings new assets along.
+    const newest = fetch(event.request).then((response) => {
+      if (response.ok) event.waitUntil(fetchAll());
+      return response;
+    });
+    event.respondWith(newest.catch(async () => (await caches.match('/')) ?? Response.error()));
+  } else if (/^\/(assets\/|icon\.svg$|chappe\.webmanifest$)/.test(pathname)) {
+    event.respondWith(caches.match(pathname).then((kept) => kept ?? fetch(event.request)));
+  }
+});

@@ -1,0 +1,224 @@
+// The SIP side: registered over WebSocket (RFC 7118) for as long as there is a network, and MESSAGE both ways.
+
+import { Messager, Registerer, RegistererState, UserAgent, UserAgentState, type Message as SipMessage } from 'sip.js';
+import type { IncomingResponse } from 'sip.js/lib/core';
+
+export interface Account {
+  /** `name@domain` */
+  user: string;
+  displayName: string;
+  password: string;
+  /** `wss://host/ws` */
+  server: string;
+  /** UUID of this browser. */
+  instance: string;
+}
+
+export type PhoneState = 'connecting' | 'online' | 'offline' | 'refused';
+
+export interface Incoming {
+  /** URI of the sender, as the server says. */
+  from: string;
+  name: string;
+  contentType: string;
+  body: string;
+}
+
+export interface PhoneEvents {
+  state(state: PhoneState): void;
+  /** A message; it is confirmed once this is done, and refused if it fails, so that it comes again. */
+  message(message: Incoming): Promise<void>;
+}
+
+/** Standalone messages of CPM, of any size. */
+const TAGS = [
+  '+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg"',
+  '+g.gsma.rcs.cpm.pager-large',
+];
+/** Seconds. */
+const EXPIRES = 600;
+/** Seconds between signs of life, below what proxies and NATs give a silent connection. */
+const KEEP_ALIVE = 25;
+/** Milliseconds. */
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 30_000;
+/** A connection that does not answer within this many milliseconds is dead. */
+const PATIENCE = 10_000;
+
+export class Phone {
+  private readonly agent: UserAgent;
+  private readonly registerer: Registerer;
+  private state: PhoneState = 'offline';
+  private running = false;
+  /** An attempt to be online is under way. */
+  private busy = false;
+  private pause = FIRST_PAUSE;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly account: Account,
+    private readonly events: PhoneEvents,
+  ) {
+    const uri = UserAgent.makeURI(`sip:${account.user}`);
+    if (!uri) throw new Error(`not an address: ${account.user}`);
+    this.agent = new UserAgent({
+      uri,
+      displayName: account.displayName,
+      authorizationUsername: account.user.slice(0, account.user.lastIndexOf('@')),
+      authorizationPassword: account.password,
+      transportOptions: { server: account.server, keepAliveInterval: KEEP_ALIVE, connectionTimeout: PATIENCE / 1000 },
+      instanceId: account.instance,
+      userAgentString: 'Chappe-Web/0.1',
+      sipExtensionExtraSupported: ['path', 'gruu'],
+      logLevel: 'error',
+      // Losses are ours to mend.
+      reconnectionAttempts: 0,
+      gracefulShutdown: false,
+      delegate: {
+        onDisconnect: () => this.lost(),
+        onMessage: (message) => void this.take(message),
+      },
+    });
+    this.registerer = new Registerer(this.agent, {
+      expires: EXPIRES,
+      refreshFrequency: 75,
+      regId: 1,
+      extraContactHeaderParams: TAGS,
+    });
+    this.registerer.stateChange.addListener((state) => {
+      if (state === RegistererState.Registered) this.arrived();
+    });
+  }
+
+  start(): void {
+    this.running = true;
+    addEventListener('online', this.wake);
+    addEventListener('offline', this.sleep);
+    document.addEventListener('visibilitychange', this.wake);
+    void this.connect();
+  }
+
+  /** Signs off. */
+  async stop(): Promise<void> {
+    this.running = false;
+    clearTimeout(this.timer);
+    removeEventListener('online', this.wake);
+    removeEventListener('offline', this.sleep);
+    document.removeEventListener('visibilitychange', this.wake);
+    if (this.state === 'online') {
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, 2000);
+        this.registerer
+          .unregister({ requestDelegate: { onAccept: () => resolve(), onReject: () => resolve() } })
+          .catch(() => resolve());
+      });
+    }
+    await this.agent.stop().catch(() => undefined);
+    this.tell('offline');
+  }
+
+  /** Sends a MESSAGE, and gives the status of its final response; 503 where there is no connection. */
+  send(to: string, contentType: string, body: string): Promise<number> {
+    const target = UserAgent.makeURI(to);
+    if (!target) return Promise.resolve(404);
+    if (this.state !== 'online') return Promise.resolve(503);
+    return new Promise((resolve) => {
+      const messager = new Messager(this.agent, target, body, contentType);
+      const tell = (response: IncomingResponse) => resolve(response.message.statusCode ?? 500);
+      messager.message({ requestDelegate: { onAccept: tell, onReject: tell } }).catch(() => resolve(503));
+    });
+  }
+
+  /** Something has changed: the network came, or the page was looked at again after who knows how long. */
+  private readonly wake = (): void => {
+    if (!this.running || document.visibilityState === 'hidden') return;
+    this.pause = FIRST_PAUSE;
+    if (this.state === 'online') {
+      // Whether the connection still lives shows when something is sent over it.
+      void this.register();
+    } else if (this.state !== 'refused') {
+      clearTimeout(this.timer);
+      void this.connect();
+    }
+  };
+
+  private readonly sleep = (): void => {
+    if (this.running && this.state !== 'refused') void this.agent.transport.disconnect().catch(() => this.lost());
+  };
+
+  private async connect(): Promise<void> {
+    if (this.busy || !this.running) return;
+    this.busy = true;
+    this.tell('connecting');
+    try {
+      if (!this.agent.transport.isConnected()) {
+        await (this.agent.state === UserAgentState.Started ? this.agent.reconnect() : this.agent.start());
+      }
+      this.busy = false;
+      await this.register();
+    } catch {
+      this.busy = false;
+      this.later();
+    }
+  }
+
+  private async register(): Promise<void> {
+    if (this.busy) return;
+    this.busy = true;
+    const status = await new Promise<number>((resolve) => {
+      setTimeout(() => resolve(408), PATIENCE);
+      const tell = (response: IncomingResponse) => resolve(response.message.statusCode ?? 500);
+      this.registerer
+        .register({ requestDelegate: { onAccept: tell, onReject: tell } })
+        .catch(() => resolve(503));
+    });
+    this.busy = false;
+    if (!this.running) return;
+    if (status < 300) return this.arrived();
+    if ([401, 403, 404, 407].includes(status)) return this.tell('refused');
+    // The connection may be up and dead.
+    await this.agent.transport.disconnect().catch(() => undefined);
+    this.later();
+  }
+
+  private arrived(): void {
+    this.pause = FIRST_PAUSE;
+    this.tell('online');
+  }
+
+  private lost(): void {
+    if (this.running && this.state !== 'refused' && !this.busy) this.later();
+  }
+
+  private later(): void {
+    if (!this.running) return;
+    this.tell('offline');
+    clearTimeout(this.timer);
+    // Not all at once after a restart of the server.
+    this.timer = setTimeout(() => void this.connect(), this.pause * (0.5 + Math.random() / 2));
+    this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
+  }
+
+  private tell(state: PhoneState): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.events.state(state);
+  }
+
+  private async take(message: SipMessage): Promise<void> {
+    const { request } = message;
+    const asserted = request.getHeader('p-asserted-identity');
+    try {
+      await this.events.message({
+        from: asserted ?? request.from.uri.toString(),
+        name: request.from.displayName ?? '',
+        contentType: request.getHeader('content-type') ?? 'text/plain',
+        body: request.body,
+      });
+      await message.accept();
+    } catch (error) {
+      console.error('a message could not be kept', error);
+      await message.reject({ statusCode: 480 }).catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { useSignal } from '@preact/signals';
+import type { Session } from '../engine/session';
+import { Dialog } from './Dialog';
+import { type Key, t } from './strings';
+import { type Theme, setTheme, theme } from './theme';
+
+const THEMES: [Theme, Key][] = [['auto', 'themeAuto'], ['light', 'themeLight'], ['dark', 'themeDark']];
+
+export function Settings({ session, onClose, onEnd }: { session: Session; onClose: () => void; onEnd: () => void }) {
+  const busy = useSignal(false);
+  const allowed = useSignal(typeof Notification !== 'undefined' && Notification.permission === 'granted');
+  const signOut = async () => {
+    busy.value = true;
+    await session.end(true);
+    onEnd();
+  };
+  const ask = async () => {
+    allowed.value = (await Notification.requestPermission()) === 'granted';
+  };
+  return (
+    <Dialog title={session.account.displayName || session.account.user} onClose={onClose}>
+      <p class="quiet">{session.account.user}</p>
+      <fieldset>
+        <legend>{t('theme')}</legend>
+        {THEMES.map(([value, key]) => (
+          <label class="check" key={value}>
+            <input type="radio" name="theme" checked={theme.value === value} onChange={() => setTheme(value)} />
+            {t(key)}
+          </label>
+        ))}
+      </fieldset>
+      {typeof Notification !== 'undefined' && (
+        <label class="check">
+          <input type="checkbox" checked={allowed.value} disabled={allowed.value} onChange={() => void ask()} />
+          {t('notifications')}
+        </label>
+      )}
+      <hr />
+      <p class="quiet">{t('signOutWarning')}</p>
+      <button class="danger" disabled={busy.value} onClick={() => void signOut()}>{t('signOut')}</button>
+    </Dialog>
+  );
+}

@@ -1,0 +1,24 @@
+// Icons, drawn here so that nothing is fetched. All are for the eye only: what they mean is said in words beside them.
+
+import type { JSX } from 'preact';
+
+function icon(path: JSX.Element, box = '0 0 24 24') {
+  return () => (
+    <svg class="icon" viewBox={box} aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2"
+      stroke-linecap="round" stroke-linejoin="round">
+      {path}
+    </svg>
+  );
+}
+
+export const Back = icon(<path d="M15 5l-7 7 7 7" />);
+export const Plus = icon(<path d="M12 5v14M5 12h14" />);
+export const More = icon(<path d="M12 5v.01M12 12v.01M12 19v.01" stroke-width="3" />);
+export const Send = icon(<path d="M4 12l16-8-6 16-3-6z" />);
+export const Close = icon(<path d="M6 6l12 12M18 6L6 18" />);
+export const Clock = icon(<><circle cx="12" cy="12" r="8" /><path d="M12 8v4l3 2" /></>);
+export const Check = icon(<path d="M5 13l4 4L19 7" />);
+export const Checks = icon(<path d="M2 13l4 4L16 7M12 16l1 1L23 7" />);
+export const Alert = icon(<><circle cx="12" cy="12" r="9" /><path d="M12 7v6M12 17v.01" /></>);
+export const Smile = icon(<><circle cx="12" cy="12" r="9" /><path d="M8 14s1.5 2 4 2 4-2 4-2M9 9v.01M15 9v.01" /></>);
+export const Tower = icon(<path d="M12 22V8M6 10l12-4M6 10L3 5M18 6l3 5" />);
