@@ -20,7 +20,8 @@ pub use types::{Action, Call, Entry, LegSettings, Why};
 /// ```text
 /// Idle ──push──▶ Inviting ──2xx──▶ Connecting ──MSRP──▶ Open ──idle, one-way and all sent──▶ Closing ──▶ Idle
 ///   │               ├──rings too long──▶ Cancelling ──▶ Idle      └──ended, lost──▶ Idle, all returned
-///   │               └──rejected──▶ Idle, all returned or paged
+///   │               ├──rejected──▶ Idle, all returned or paged
+///   │               └──the device moves──▶ Idle ──▶ Inviting
 ///   └──the device calls (from any state)──▶ Connecting
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +38,12 @@ enum State {
         call: Call,
         until: Instant,
     },
+    /// `ours`: we have called, and so over the flow that the device had then.
     Connecting {
         call: Call,
         service: Service,
         until: Instant,
+        ours: bool,
     },
     /// `since`: the last message either way. `used`: one has been sent.
     Open {
@@ -119,6 +122,22 @@ impl Leg {
         self.go_on(now);
     }
 
+    /// The device has registered over another flow than it had. Nobody answers on the old one any more: a call of ours over
+    /// it whose session is not up is given up, and what it carried goes in another, at once. A session that is up stays, for
+    /// MSRP has a connection of its own; so does a call of the device.
+    pub fn handle_moved(&mut self, now: Instant) {
+        match self.state {
+            State::Inviting { call, .. } => self.actions.push_back(Action::Cancel { call }),
+            State::Connecting { call, ours: true, .. } => self.actions.push_back(Action::Bye { call }),
+            // Their ends are not waited for.
+            State::Cancelling { .. } | State::Closing { .. } => {}
+            State::Idle | State::Connecting { .. } | State::Open { .. } => return,
+        }
+        self.take_back();
+        self.state = State::Idle;
+        self.go_on(now);
+    }
+
     /// The device calls in this conversation. It has the newest word: its call takes the place of one that is there, or that
     /// we are inviting it to, and what was not confirmed goes with it. (Clients turn our invitation down while theirs is
     /// unanswered, so that of two calls that cross only this one can live.)
@@ -132,7 +151,8 @@ impl Leg {
         }
         self.take_back();
         self.no_sessions = false;
-        self.state = State::Connecting { call, service: Service::Session, until: now + self.settings.connect };
+        self.state =
+            State::Connecting { call, service: Service::Session, until: now + self.settings.connect, ours: false };
         self.actions.push_back(Action::Accept { call });
         self.go_on(now);
         call
@@ -146,7 +166,7 @@ impl Leg {
                 self.state = if bound {
                     State::Open { call, service, since: now, used: false }
                 } else {
-                    State::Connecting { call, service, until: now + self.settings.connect }
+                    State::Connecting { call, service, until: now + self.settings.connect, ours: true }
                 };
                 self.go_on(now);
             }

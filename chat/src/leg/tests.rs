@@ -88,6 +88,11 @@ impl Bench {
         self.actions()
     }
 
+    fn moved(&mut self) -> Vec<Action> {
+        self.leg.handle_moved(self.now);
+        self.actions()
+    }
+
     /// Moves time to the next timer, which is to be so many seconds away.
     fn timer(&mut self, after: u64) -> Vec<Action> {
         let due = self.leg.poll_timeout().unwrap();
@@ -319,6 +324,34 @@ fn of_calls_that_cross_that_of_the_device_lives() {
     assert_eq!(bench.rejected(1, 486), []);
     assert_eq!(bench.bound(2), [send(2, 1), send(2, 2)]);
     assert_eq!(bench.answered(1), [bye(1)], "an answer to a call that is given up");
+}
+
+#[test]
+fn a_device_that_moves_is_called_again_at_once() {
+    let mut bench = Bench::new(SIMPLE);
+    bench.push([1, 2]);
+    assert_eq!(bench.moved(), [Cancel { call: Call(1) }, invite(2, Service::Session, Some(1))]);
+    assert_eq!(bench.rejected(1, 408), [], "of the old flow");
+    assert_eq!(bench.answered(2), [Confirmed { id: 1 }]);
+    assert_eq!(bench.moved(), [bye(2), invite(3, Service::Session, Some(2))], "MSRP is not up");
+    bench.answered(3);
+    bench.bound(3);
+    bench.push([3]);
+    assert_eq!(bench.moved(), [], "MSRP has a connection of its own");
+    bench.confirmed(3);
+    assert_eq!(bench.timer(300), [bye(3)]);
+    assert_eq!(bench.push([4]), [], "the old call is being ended");
+    assert_eq!(bench.moved(), [invite(4, Service::Session, Some(4))]);
+    assert_eq!(bench.timer(60), [Cancel { call: Call(4) }]);
+    assert_eq!(bench.moved(), [invite(5, Service::Session, Some(4))], "nor is the end of an invitation waited for");
+    let mut bench = Bench::new(CPM);
+    bench.incoming();
+    bench.push([1]);
+    assert_eq!(bench.moved(), [], "it has called over the new flow");
+    assert_eq!(bench.bound(1), [send(1, 1)]);
+    let mut bench = Bench::new(PAGER);
+    bench.push([1]);
+    assert_eq!(bench.moved(), [], "a MESSAGE has an end of its own");
 }
 
 #[test]

@@ -284,13 +284,13 @@ pub fn for_message(binding: &Binding, message: &mut QueuedMessage) {
 }
 
 /// A device has registered while its lines have these messages for it.
-pub fn came_back<'m>(core: &Core, aor: &str, binding: &Binding, messages: impl Iterator<Item = &'m QueuedMessage>) {
+pub fn is_over<'m>(core: &Core, aor: &str, binding: &Binding, messages: impl Iterator<Item = &'m QueuedMessage>) {
     let mut peers: Vec<Arc<Entry>> = messages.filter_map(|message| peer_of(core, aor, message)).collect();
     peers.sort_unstable_by(|one, other| one.aor.cmp(&other.aor));
     peers.dedup_by(|one, other| one.aor == other.aor);
     for peer in peers {
         if let Some(line) = core.chat.find(aor, binding.device(), &peer.aor) {
-            line.came_back(binding.flow);
+            line.is_over(binding.flow);
         }
     }
 }

@@ -11,6 +11,7 @@ use ahash::RandomState;
 use chappe_chat::pager;
 use chappe_chat::stored::{self, Onward};
 use chappe_sip::layer::Dest;
+use chappe_sip::Flow;
 use chappe_sip::proxy;
 use chappe_sip::registrar::{Binding, targets};
 use chappe_store::{NewMessage, Outcome, QueuedMessage, ReceiptState, Settlement, Wanted, Wants, Write};
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::hops::Hop;
-use crate::service::pager::is_alive;
+use crate::service::pager::{is_alive, stamp};
 use crate::service::{chat, receipt};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
@@ -31,10 +32,9 @@ const READERS: usize = 64;
 const BURST: f64 = 50.0;
 /// Messages that are remembered as settled: more than settle while one read is under way.
 const REMEMBERED: usize = 16_384;
-/// For so long after a registration, in milliseconds, what a device turns down may be an answer from before.
-const JUST_BACK: u64 = 2000;
-/// And is tried again after this.
-const AGAIN: Duration = Duration::from_millis(500);
+/// What a device did not take before it registered anew is tried again after this: the rest of its conversation has come
+/// back by then.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Messages of one device that chat sessions may have at a time.
 const HANDED: usize = 64;
 
@@ -196,8 +196,8 @@ pub fn launch(
 
 enum Phase {
     Loading,
-    /// This message is with the device.
-    Sending(QueuedMessage),
+    /// This message is with the device, tried on the registration with this stamp.
+    Sending(QueuedMessage, u64),
     /// Chat sessions have all they may have at a time.
     Full,
     Paused,
@@ -211,6 +211,8 @@ struct Session {
     after: u64,
     /// Something may have been stored since the last read.
     again: bool,
+    /// A read is under way that begins too late.
+    overtaken: bool,
     /// When the device registered, where that began the session: what was accepted before has waited.
     came: Option<u64>,
     /// Conversations, by the other side, that have to wait: what is behind must not overtake.
@@ -218,6 +220,15 @@ struct Session {
     /// Pace: messages that may go now, and since when that was so.
     credit: f64,
     credited: Instant,
+}
+
+impl Session {
+    /// What is in the backlog is read once more, but for what is not in the store any more.
+    fn read_anew(&mut self, key: &Key, owed: &HashSet<(Key, u64), RandomState>) {
+        self.backlog.retain(|message| owed.contains(&(key.clone(), message.id)));
+        (self.after, self.again) = (0, true);
+        self.overtaken = matches!(self.phase, Phase::Loading);
+    }
 }
 
 /// Messages that left the queue lately, bounded in number.
@@ -239,11 +250,18 @@ impl Settled {
     }
 }
 
+/// A message that a chat session has, and the registration of the device that it is tried on.
+struct OnLine {
+    message: QueuedMessage,
+    flow: Option<Flow>,
+    stamp: u64,
+}
+
 struct Sessions {
     core: Arc<Core>,
     sessions: HashMap<Key, Session, RandomState>,
     /// Messages that chat sessions have; they outlive the session here, for the device may yet confirm them.
-    handed: HashMap<Key, HashMap<u64, QueuedMessage, RandomState>, RandomState>,
+    handed: HashMap<Key, HashMap<u64, OnLine, RandomState>, RandomState>,
     /// Messages that another device of the user has taken while this one was being sent them: kept for it should it not
     /// take them.
     owed: HashSet<(Key, u64), RandomState>,
@@ -319,14 +337,8 @@ impl Sessions {
         });
         for name in live {
             let key = (aor.clone(), name);
-            if registered.is_some()
-                && let Some(handed) = self.handed.get(&key)
-                && let Some(binding) = self.binding(&key)
-            {
-                chat::came_back(&self.core, &key.0, &binding, handed.values());
-            }
-            if let Some(session) = self.sessions.get_mut(&key) {
-                session.came = registered.or(session.came);
+            if registered.is_some() {
+                self.is_back(&key, registered);
             }
             match self.sessions.get_mut(&key) {
                 Some(session) if matches!(session.phase, Phase::Full) && session.backlog.is_empty() => {
@@ -340,6 +352,7 @@ impl Sessions {
                         backlog: VecDeque::new(),
                         after: 0,
                         again: false,
+                        overtaken: false,
                         resting: HashSet::default(),
                         came: registered,
                         credit: BURST,
@@ -350,6 +363,30 @@ impl Sessions {
                 }
             }
         }
+    }
+
+    /// A device has registered: what it could not be reached for is tried anew, and what chat sessions have goes on over
+    /// the flow that it has now.
+    fn is_back(&mut self, key: &Key, registered: Option<u64>) {
+        if let Some(binding) = self.binding(key)
+            && let Some(handed) = self.handed.get_mut(key)
+        {
+            chat::is_over(&self.core, &key.0, &binding, handed.values().map(|one| &one.message));
+            for one in handed.values_mut().filter(|one| one.flow != binding.flow) {
+                (one.flow, one.stamp) = (binding.flow, stamp(&binding));
+            }
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.came = registered;
+        if !session.resting.is_empty() {
+            session.resting.clear();
+            session.read_anew(key, &self.owed);
+        }
+    }
+
+    /// Whether a device has registered since.
+    fn is_elsewhere(&self, key: &Key, tried: u64) -> bool {
+        self.binding(key).is_some_and(|binding| stamp(&binding) != tried)
     }
 
     /// Reads for the devices that want more, many in one call.
@@ -387,6 +424,9 @@ impl Sessions {
             self.sessions.remove(&key);
             return;
         };
+        if std::mem::take(&mut session.overtaken) {
+            return self.wanted.push(key);
+        }
         let read_all = messages.len() < READ;
         if let Some(last) = messages.last() {
             session.after = last.id;
@@ -459,12 +499,13 @@ impl Sessions {
         if chat::takes(&self.core, &key.0, &binding, &message) {
             let came = self.sessions.get(&key).and_then(|session| session.came).unwrap_or(0);
             let waited = message.accepted_ms < came.max(binding.registered() * 1000);
-            self.handed.entry(key.clone()).or_default().insert(message.id, message.clone());
+            let one = OnLine { message: message.clone(), flow: binding.flow, stamp: stamp(&binding) };
+            self.handed.entry(key.clone()).or_default().insert(message.id, one);
             chat::deliver(&self.core, &key.0, &binding, message, waited);
             return self.next(key);
         }
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.phase = Phase::Sending(message.clone());
+            session.phase = Phase::Sending(message.clone(), stamp(&binding));
         }
         self.launch(key, binding, message);
     }
@@ -480,7 +521,8 @@ impl Sessions {
 
     /// Sends a message that a chat session has by MESSAGE.
     fn page(&mut self, key: &Key, id: u64) {
-        let Some(message) = self.handed.get(key).and_then(|handed| handed.get(&id)).cloned() else { return };
+        let Some(one) = self.handed.get(key).and_then(|handed| handed.get(&id)) else { return };
+        let message = one.message.clone();
         match self.binding(key) {
             Some(binding) => self.launch(key.clone(), binding, message),
             None => self.core.drain.tell(News::Ended { key: key.clone(), id, status: 430 }),
@@ -509,16 +551,24 @@ impl Sessions {
     }
 
     fn ended(&mut self, key: Key, id: u64, status: u16) {
-        if let Some(message) = self.handed.get(&key).and_then(|handed| handed.get(&id)) {
-            return chat::paged(&self.core, &key.0, &key.1, message, status);
+        if let Some(one) = self.handed.get(&key).and_then(|handed| handed.get(&id)) {
+            return chat::paged(&self.core, &key.0, &key.1, &one.message, status);
         }
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Phase::Sending(message) = std::mem::replace(&mut session.phase, Phase::Loading) else { return };
-        if message.id != id {
-            session.phase = Phase::Sending(message);
-            return;
-        }
+        let (message, tried) = match std::mem::replace(&mut session.phase, Phase::Loading) {
+            Phase::Sending(message, tried) if message.id == id => (message, tried),
+            other => {
+                session.phase = other;
+                return;
+            }
+        };
         match pager::Outcome::of(status) {
+            // It was sent where the device is not any more.
+            pager::Outcome::Away if self.is_elsewhere(&key, tried) => {
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    session.backlog.push_front(message);
+                }
+            }
             // It stays, and so does what is behind it; the next registration begins anew.
             pager::Outcome::Away => {
                 self.left(&key, &message);
@@ -533,22 +583,18 @@ impl Sessions {
     /// A chat session is done with a message.
     fn handed(&mut self, key: Key, id: u64, fate: Handed) {
         let Some(handed) = self.handed.get_mut(&key) else { return };
-        let Some(message) = handed.remove(&id) else { return };
+        let Some(OnLine { message, stamp, .. }) = handed.remove(&id) else { return };
         if handed.is_empty() {
             self.handed.remove(&key);
         }
-        let session = self.sessions.get_mut(&key);
-        match (fate, session) {
-            (Handed::Confirmed, _) => self.delivered(&key, &message, 200),
-            (Handed::Refused(status), _) => self.refused(&key, &message, status),
-            (Handed::Returned { retry }, session) => {
+        match fate {
+            Handed::Confirmed => self.delivered(&key, &message, 200),
+            Handed::Refused(status) => self.refused(&key, &message, status),
+            Handed::Returned { retry } => {
                 let lane = message.sender.clone();
-                // It said so before it registered anew: that registration has found nothing to be sent.
-                let is_back = || {
-                    let came = session.as_ref().and_then(|session| session.came);
-                    came.is_some_and(|came| epoch_ms().saturating_sub(came) < JUST_BACK)
-                };
-                let retry = retry.or_else(|| is_back().then_some(AGAIN));
+                // It was tried where the device is not any more, and that registration found it under way.
+                let retry = retry.or_else(|| self.is_elsewhere(&key, stamp).then_some(AGAIN));
+                let session = self.sessions.get_mut(&key);
                 let rests = session.is_none_or(|session| session.resting.insert(lane.clone()));
                 self.left(&key, &message);
                 if rests && let Some(wait) = retry {
@@ -573,10 +619,7 @@ impl Sessions {
         match self.sessions.get_mut(&key) {
             Some(session) => {
                 session.resting.remove(lane);
-                // What is in the backlog is read once more, but for what is not in the store any more.
-                let owed = &self.owed;
-                session.backlog.retain(|message| owed.contains(&(key.clone(), message.id)));
-                (session.after, session.again) = (0, true);
+                session.read_anew(&key, &self.owed);
                 if matches!(session.phase, Phase::Full) {
                     session.phase = Phase::Loading;
                     session.again = false;
@@ -648,7 +691,7 @@ impl Sessions {
     fn holds(&self, aor: &str, device: &str, id: u64) -> bool {
         let key = (Box::from(aor), Box::from(device));
         self.sessions.get(&key).is_some_and(|s| {
-            s.backlog.iter().any(|m| m.id == id) || matches!(&s.phase, Phase::Sending(m) if m.id == id)
+            s.backlog.iter().any(|m| m.id == id) || matches!(&s.phase, Phase::Sending(m, _) if m.id == id)
         }) || self.handed.get(&key).is_some_and(|handed| handed.contains_key(&id))
     }
 

@@ -369,7 +369,7 @@ impl Device {
 }
 
 /// Changes with each registration of the binding.
-fn stamp(binding: &Binding) -> u64 {
+pub fn stamp(binding: &Binding) -> u64 {
     let flow = binding.flow.map_or(0, |f| f.connection ^ u64::from(f.remote.port()) << 48);
     flow ^ u64::from(binding.cseq) << 16 ^ binding.expires().rotate_left(40) ^ binding.registered()
 }

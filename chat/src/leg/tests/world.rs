@@ -19,6 +19,7 @@ enum Event {
     Incoming,
     Activity(Call),
     Gone,
+    Moved,
 }
 
 /// What is done to a leg in the middle of what it does.
@@ -28,6 +29,7 @@ enum Cut {
     Gone,
     Close,
     Incoming,
+    Moved,
 }
 
 /// xorshift64*.
@@ -62,6 +64,9 @@ struct World {
     open: BTreeMap<Call, u64>,
     /// Our invitations without a final response; `true` for one that is cancelled.
     invited: BTreeMap<Call, bool>,
+    /// All that we made.
+    ours: BTreeSet<Call>,
+    returned: BTreeSet<u64>,
     under_way: BTreeSet<u64>,
     last_page: u64,
     name: String,
@@ -82,6 +87,8 @@ impl World {
             receipts: BTreeSet::new(),
             open: BTreeMap::new(),
             invited: BTreeMap::new(),
+            ours: BTreeSet::new(),
+            returned: BTreeSet::new(),
             under_way: BTreeSet::new(),
             last_page: 0,
             name,
@@ -111,6 +118,9 @@ impl World {
         for _ in 0..3 {
             if self.fails() {
                 self.after(60_000, Event::Incoming);
+            }
+            if self.fails() {
+                self.after(60_000, Event::Moved);
             }
         }
         if self.fails() {
@@ -157,6 +167,7 @@ impl World {
             Cut::Gone => self.happen(Event::Gone),
             Cut::Close => self.leg.close(self.now),
             Cut::Incoming => self.happen(Event::Incoming),
+            Cut::Moved => self.happen(Event::Moved),
         }
     }
 
@@ -203,6 +214,15 @@ impl World {
             }
             Event::Activity(call) => self.leg.handle_activity(call, now),
             Event::Gone => self.leg.handle_gone(now),
+            Event::Moved => {
+                // What is on its way over the old flow is lost.
+                let ours = &self.ours;
+                self.events.retain(|_, event| match event {
+                    Event::Answered(call) | Event::Rejected(call, _) | Event::Bound(call) => !ours.contains(call),
+                    _ => true,
+                });
+                self.leg.handle_moved(now);
+            }
         }
     }
 
@@ -224,6 +244,7 @@ impl World {
                     assert!(self.open.is_empty(), "{name}: beside a session");
                     assert!(first.is_none_or(|id| self.pending.contains(&id)), "{name}");
                     self.invited.insert(call, false);
+                    self.ours.insert(call);
                     self.invite(call, first);
                 }
                 Accept { call } => self.connect(call),
@@ -265,6 +286,9 @@ impl World {
                     }
                 }
                 Confirmed { id } | Return { id, .. } => {
+                    if matches!(action, Return { .. }) {
+                        self.returned.insert(id);
+                    }
                     self.under_way.remove(&id);
                     assert!(self.pending.remove(&id) && self.ended.insert(id), "{name}: twice");
                 }
@@ -347,12 +371,27 @@ fn a_cut_at_any_step_loses_nothing() {
             world.fill(12);
             world.run(None)
         };
-        for cut in [Cut::End, Cut::Gone, Cut::Close, Cut::Incoming] {
+        for cut in [Cut::End, Cut::Gone, Cut::Close, Cut::Incoming, Cut::Moved] {
             for step in 0..steps {
                 let mut world = World::new(device, 7, 0, format!("device {at}, {cut:?} at step {step}"));
                 world.fill(12);
                 world.run(Some((step, cut)));
                 assert_eq!(world.ended.len(), 12, "{}", world.name);
+            }
+        }
+    }
+}
+
+/// Whatever was lost on the old flow, the messages go over the new one: none has to be asked for again.
+#[test]
+fn a_device_that_moves_at_any_step_gets_everything() {
+    for (at, device) in DEVICES.into_iter().enumerate() {
+        for seed in 1..=60 {
+            for step in 0..80 {
+                let mut world = World::new(device, seed, 0, format!("device {at}, seed {seed}, moved at step {step}"));
+                world.fill(12);
+                world.run(Some((step, Cut::Moved)));
+                assert!(world.returned.is_empty(), "{}: {:?}", world.name, world.returned);
             }
         }
     }

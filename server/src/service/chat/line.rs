@@ -36,10 +36,6 @@ use call::Side;
 
 /// What text without a type is.
 const TEXT: &str = "text/plain;charset=UTF-8";
-/// After a device came back, the calls that it had before end for so long.
-const SETTLED: Duration = Duration::from_secs(10);
-/// And what they gave back is tried again after this.
-const AGAIN: Duration = Duration::from_millis(500);
 /// From the end of a call to that of its MSRP session.
 const PARTING: Duration = Duration::from_secs(2);
 /// Calls of one line that are not over yet, at most: one in use, and others on their way out.
@@ -74,21 +70,15 @@ struct State {
     retired: bool,
     /// Calls of the device that are being taken.
     coming: u32,
-    /// When the device registered anew with a call under way.
-    came_back: Option<Instant>,
+    /// The flow that the device was last known to have.
+    flow: Option<Flow>,
 }
 
 impl State {
-    /// Ends calls that we made over a flow that is not the device's any more, unless their session is up.
-    fn came_back(&mut self, flow: Option<Flow>, now: Instant) {
-        let is_old = |call: &LineCall| call.reached.is_some_and(|reached| reached != flow);
-        if self.leg.open_session().is_none() && !self.calls.is_empty() && self.calls.values().all(is_old) {
-            self.came_back = Some(now);
-            // Nobody answers there any more; what still comes of these calls is cleared away when it comes.
-            for call in self.calls.keys().copied().collect::<Vec<_>>() {
-                self.actions.push_back(Action::Cancel { call });
-                self.leg.handle_ended(call, now);
-            }
+    /// The device is registered over this flow.
+    fn is_over(&mut self, flow: Option<Flow>, now: Instant) {
+        if std::mem::replace(&mut self.flow, flow) != flow {
+            self.leg.handle_moved(now);
         }
     }
 
@@ -117,8 +107,6 @@ struct LineCall {
     invitation: Option<Box<Invitation>>,
     /// To be acted upon when the device has our answer.
     agreement: Option<Agreement>,
-    /// How the device was reached, where we called it.
-    reached: Option<Option<Flow>>,
     /// The device is behind a relay, whose 200 says nothing of the device.
     relayed: bool,
 }
@@ -139,7 +127,7 @@ impl Line {
                 alarm: None,
                 retired: false,
                 coming: 0,
-                came_back: None,
+                flow: None,
             }),
         })
     }
@@ -182,7 +170,6 @@ impl Line {
             end: None,
             offered: None,
             invitation: Some(Box::new(invitation)),
-            reached: None,
             agreement: None,
             relayed: false,
         };
@@ -228,16 +215,16 @@ impl Line {
                 state.device = device;
                 state.leg.set_device(device, now);
             }
-            state.came_back(flow, now);
+            state.is_over(flow, now);
             state.messages.insert(id, Arc::new(Message { id, envelope }));
             state.leg.push(entry, now);
             true
         })
     }
 
-    /// The device has registered. What it was called over before is gone, and so are calls that are not up yet.
-    pub(super) fn came_back(self: &Arc<Self>, flow: Option<Flow>) {
-        self.tell(|state, now| state.came_back(flow, now));
+    /// The device has registered, over this flow.
+    pub(super) fn is_over(self: &Arc<Self>, flow: Option<Flow>) {
+        self.tell(|state, now| state.is_over(flow, now));
     }
 
     pub(super) fn paged(self: &Arc<Self>, id: u64, status: u16) {
@@ -334,7 +321,7 @@ impl Line {
                 id,
                 match why {
                     Why::Later(pause) => Handed::Returned { retry: Some(pause.max(Duration::from_millis(100))) },
-                    Why::Away => Handed::Returned { retry: self.is_back().then_some(AGAIN) },
+                    Why::Away => Handed::Returned { retry: None },
                     Why::Refused(status) => Handed::Refused(status),
                 },
             ),
@@ -404,11 +391,14 @@ impl Line {
             end: Some(end),
             offered: Some(offered),
             invitation: None,
-            reached: Some(binding.flow),
             agreement: None,
             relayed: false,
         };
-        self.state.lock().calls.insert(call, new);
+        {
+            let mut state = self.state.lock();
+            state.flow = binding.flow;
+            state.calls.insert(call, new);
+        }
         let reference = agent::invite(
             &self.core,
             NewCall {
@@ -628,11 +618,6 @@ impl Line {
                 Sent::Written => {}
             }
         });
-    }
-
-    /// Whether the device has come back lately, so that what its old calls come to says nothing of it.
-    fn is_back(&self) -> bool {
-        self.state.lock().came_back.is_some_and(|at| at.elapsed() < SETTLED)
     }
 
     /// A call and its MSRP session are over.
