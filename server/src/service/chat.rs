@@ -12,6 +12,7 @@
 //! news under the lock of their shard, so what follows from it is done by a task.
 
 mod intake;
+mod letter;
 mod line;
 mod offer;
 
@@ -27,7 +28,7 @@ use chappe_chat::{Access, Capabilities, Envelope, Service};
 use chappe_sip::header::NameAddr;
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message};
-use chappe_store::{NewMessage, QueuedMessage, Wants};
+use chappe_store::{NewMessage, Wants};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -38,6 +39,7 @@ use crate::pipeline::Sender;
 use crate::service::Request;
 use crate::service::pager::is_alive;
 use crate::shard::Turn;
+pub use letter::Letter;
 use line::Line;
 
 /// Who talks: a device of one of our users, and the user at the other side.
@@ -170,32 +172,6 @@ pub fn invited(turn: &mut Turn<'_>, request: Request, peer: &Arc<Entry>) -> Resu
     Ok(())
 }
 
-/// Whether a message for a device goes by its line, rather than by MESSAGE as it is.
-pub fn takes(core: &Core, aor: &str, binding: &Binding, message: &QueuedMessage) -> bool {
-    if endpoint(core).is_none() {
-        return false;
-    }
-    if !may_have_sessions(binding) && core.chat.lines() == 0 {
-        return false;
-    }
-    let Some(peer) = peer_of(core, aor, message) else { return false };
-    let device = Capabilities::of(binding.params(), binding.user_agent());
-    let line = core.chat.find(aor, binding.device(), &peer.aor);
-    match Envelope::stored(&message.headers, message.body.clone(), message.message_id.as_deref()) {
-        Ok(envelope) => match envelope.kind {
-            // Behind what is there already.
-            Kind::Content => {
-                wants_session(device, envelope.body().len())
-                    || message.wants.contains(Wants::SESSION) && device.access() != Access::Pager
-                    || line.is_some_and(|line| !line.is_done())
-            }
-            Kind::Receipt(_) => line.is_some_and(|line| line.has_session()),
-            Kind::Composing => false,
-        },
-        Err(_) => false,
-    }
-}
-
 /// Whether a device may know more than MESSAGE; most say nothing of the kind, and need no closer look.
 fn may_have_sessions(binding: &Binding) -> bool {
     binding.params().contains("+g.")
@@ -240,52 +216,39 @@ pub fn diverts(core: &Core, aor: &str, from: &str, size: usize) -> bool {
         })
 }
 
-/// Hands a message to the line of a device; what becomes of it is told to the drain.
+/// Hands a message to the line of a device, where it goes by that rather than by MESSAGE as it is; what becomes of it is
+/// told to the drain.
 ///
 /// `waited`: the device was not there when it was accepted.
-pub fn deliver(core: &Arc<Core>, aor: &str, binding: &Binding, message: QueuedMessage, waited: bool) {
-    let (user, peer) = (core.directory.find(aor), peer_of(core, aor, &message));
-    let (Some(user), Some(peer)) = (user, peer) else {
-        return super::drain::handed(core, aor, binding.device(), message.id, super::drain::Handed::Refused(404));
-    };
-    let device = Capabilities::of(binding.params(), binding.user_agent());
-    let sides = Sides { user, device: binding.device().into(), peer };
-    // One that goes at this moment is replaced.
-    while !core.chat.line(core, &sides, device).push(&message, device, binding.flow, waited) {}
-}
-
-/// Makes a message that came by a session fit for a MESSAGE: with the real addresses in its envelope, and without the
-/// envelope for a device that is not known to take any. What came by MESSAGE goes as it came.
-pub fn for_message(binding: &Binding, message: &mut QueuedMessage) {
-    if !message.wants.contains(Wants::SESSION) && !may_have_sessions(binding) {
-        return;
+pub fn deliver(core: &Arc<Core>, aor: &str, binding: &Binding, letter: &Arc<Letter>, waited: bool) -> bool {
+    if endpoint(core).is_none() || (!may_have_sessions(binding) && core.chat.lines() == 0) {
+        return false;
     }
-    let read = Envelope::stored(&message.headers, message.body.clone(), message.message_id.as_deref());
-    let Ok(envelope) = read else { return };
+    let (Some(user), Some(peer)) = (core.directory.find(aor), letter.peer(core)) else { return false };
+    let Some(envelope) = letter.envelope() else { return false };
     let device = Capabilities::of(binding.params(), binding.user_agent());
-    let body = if envelope.is_cpim() {
-        let real = envelope.for_message();
-        let by_session = message.wants.contains(Wants::SESSION);
-        if by_session && !device.receipts {
-            envelope.bare().unwrap_or(real)
-        } else if real.bytes == message.body {
-            return;
-        } else {
-            real
+    let line = core.chat.find(aor, binding.device(), &peer.aor);
+    let goes = match envelope.kind {
+        // Behind what is there already.
+        Kind::Content => {
+            wants_session(device, envelope.body().len())
+                || letter.queued.wants.contains(Wants::SESSION) && device.access() != Access::Pager
+                || line.is_some_and(|line| !line.is_done())
         }
-    } else if device.access() == Access::Cpm && envelope.kind == Kind::Content {
-        // CPM knows nothing else (OMA CPM conversation functions §7.2).
-        envelope.for_session(chappe_chat::envelope::Addresses::Real)
-    } else {
-        return;
+        Kind::Receipt(_) => line.is_some_and(|line| line.has_session()),
+        Kind::Composing => false,
     };
-    message.headers = chappe_chat::stored::with_content(&message.headers, &body.content_type);
-    message.body = body.bytes;
+    if goes {
+        let sides = Sides { user, device: binding.device().into(), peer };
+        // One that goes at this moment is replaced.
+        while !core.chat.line(core, &sides, device).push(letter, device, binding.flow, waited) {}
+    }
+    goes
 }
 
 /// A device has registered while its lines have these messages for it.
-pub fn is_over<'m>(core: &Core, aor: &str, binding: &Binding, messages: impl Iterator<Item = &'m QueuedMessage>) {
-    let mut peers: Vec<Arc<Entry>> = messages.filter_map(|message| peer_of(core, aor, message)).collect();
+pub fn is_over<'m>(core: &Core, aor: &str, binding: &Binding, letters: impl Iterator<Item = &'m Letter>) {
+    let mut peers: Vec<Arc<Entry>> = letters.filter_map(|letter| letter.peer(core)).collect();
     peers.sort_unstable_by(|one, other| one.aor.cmp(&other.aor));
     peers.dedup_by(|one, other| one.aor == other.aor);
     for peer in peers {
@@ -296,11 +259,11 @@ pub fn is_over<'m>(core: &Core, aor: &str, binding: &Binding, messages: impl Ite
 }
 
 /// What a device answered to a MESSAGE that its line wanted to be sent.
-pub fn paged(core: &Arc<Core>, aor: &str, device: &str, message: &QueuedMessage, status: u16) {
-    if let Some(peer) = peer_of(core, aor, message)
+pub fn paged(core: &Arc<Core>, aor: &str, device: &str, letter: &Letter, status: u16) {
+    if let Some(peer) = letter.peer(core)
         && let Some(line) = core.chat.find(aor, device, &peer.aor)
     {
-        line.paged(message.id, status);
+        line.paged(letter.id(), status);
     }
 }
 
@@ -346,17 +309,6 @@ pub fn displayed(core: &Arc<Core>, request: &Request, reader: &str, author: &str
     });
     let (core, copies) = (Arc::clone(core), copies.collect());
     core.runtime.clone().spawn(async move { intake::store(&core, vec![(copies, Box::new(|_, _| {}))]).await });
-}
-
-/// The other side of the conversation that a message for `aor` belongs to.
-fn peer_of(core: &Core, aor: &str, message: &QueuedMessage) -> Option<Arc<Entry>> {
-    if *message.sender != *aor {
-        return core.directory.find(&message.sender);
-    }
-    // What the user has sent from another device.
-    let envelope = Envelope::stored(&message.headers, message.body.clone(), message.message_id.as_deref()).ok()?;
-    let uri = chappe_sip::Uri::parse(envelope.to.as_bytes()).ok()?;
-    core.directory.find(chappe_sip::Aor::of(&uri)?.as_str())
 }
 
 /// Devices of a user that show what another has sent, but for one.

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
+use bytes::Bytes;
 use chappe_chat::pager;
-use chappe_chat::stored::{self, Onward};
-use chappe_sip::layer::Dest;
+use chappe_chat::stored;
 use chappe_sip::Flow;
+use chappe_sip::layer::Dest;
 use chappe_sip::proxy;
 use chappe_sip::registrar::{Binding, targets};
 use chappe_store::{NewMessage, Outcome, QueuedMessage, ReceiptState, Settlement, Wanted, Wants, Write};
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::hops::Hop;
+use crate::service::chat::Letter;
 use crate::service::pager::{is_alive, stamp};
 use crate::service::{chat, receipt};
 use crate::shard::Turn;
@@ -188,7 +190,7 @@ pub fn launch(
     let at = via.len();
     proxy::branch(&mut via, "", core.serial(), None);
     let onward =
-        Onward { uri: binding.contact(), via: &via, route: super::proxy::path_beyond_us(core, binding.path()) };
+        stored::Onward { uri: binding.contact(), via: &via, route: super::proxy::path_beyond_us(core, binding.path()) };
     let bytes = stored::request(onward, headers, body);
     let sent = turn.shard.layer.request(turn.now, dest, bytes, &via.as_bytes()[at..], b"MESSAGE", token.0);
     sent.map(|_| ()).map_err(|_| 503)
@@ -197,7 +199,7 @@ pub fn launch(
 enum Phase {
     Loading,
     /// This message is with the device, tried on the registration with this stamp.
-    Sending(QueuedMessage, u64),
+    Sending(Arc<Letter>, u64),
     /// Chat sessions have all they may have at a time.
     Full,
     Paused,
@@ -252,7 +254,7 @@ impl Settled {
 
 /// A message that a chat session has, and the registration of the device that it is tried on.
 struct OnLine {
-    message: QueuedMessage,
+    letter: Arc<Letter>,
     flow: Option<Flow>,
     stamp: u64,
 }
@@ -371,7 +373,7 @@ impl Sessions {
         if let Some(binding) = self.binding(key)
             && let Some(handed) = self.handed.get_mut(key)
         {
-            chat::is_over(&self.core, &key.0, &binding, handed.values().map(|one| &one.message));
+            chat::is_over(&self.core, &key.0, &binding, handed.values().map(|one| &*one.letter));
             for one in handed.values_mut().filter(|one| one.flow != binding.flow) {
                 (one.flow, one.stamp) = (binding.flow, stamp(&binding));
             }
@@ -496,18 +498,18 @@ impl Sessions {
             self.left(&key, &message);
             return self.drop(&key);
         };
-        if chat::takes(&self.core, &key.0, &binding, &message) {
-            let came = self.sessions.get(&key).and_then(|session| session.came).unwrap_or(0);
-            let waited = message.accepted_ms < came.max(binding.registered() * 1000);
-            let one = OnLine { message: message.clone(), flow: binding.flow, stamp: stamp(&binding) };
-            self.handed.entry(key.clone()).or_default().insert(message.id, one);
-            chat::deliver(&self.core, &key.0, &binding, message, waited);
+        let came = self.sessions.get(&key).and_then(|session| session.came).unwrap_or(0);
+        let waited = message.accepted_ms < came.max(binding.registered() * 1000);
+        let (letter, stamp) = (Letter::new(message), stamp(&binding));
+        if chat::deliver(&self.core, &key.0, &binding, &letter, waited) {
+            let one = OnLine { letter: Arc::clone(&letter), flow: binding.flow, stamp };
+            self.handed.entry(key.clone()).or_default().insert(letter.id(), one);
             return self.next(key);
         }
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.phase = Phase::Sending(message.clone(), stamp(&binding));
+            session.phase = Phase::Sending(Arc::clone(&letter), stamp);
         }
-        self.launch(key, binding, message);
+        self.launch(key, binding, &letter);
     }
 
     /// How a device can be reached.
@@ -522,18 +524,18 @@ impl Sessions {
     /// Sends a message that a chat session has by MESSAGE.
     fn page(&mut self, key: &Key, id: u64) {
         let Some(one) = self.handed.get(key).and_then(|handed| handed.get(&id)) else { return };
-        let message = one.message.clone();
         match self.binding(key) {
-            Some(binding) => self.launch(key.clone(), binding, message),
+            Some(binding) => self.launch(key.clone(), binding, &one.letter),
             None => self.core.drain.tell(News::Ended { key: key.clone(), id, status: 430 }),
         }
     }
 
-    fn launch(&self, key: Key, binding: Binding, mut message: QueuedMessage) {
-        let (core, id) = (Arc::clone(&self.core), message.id);
-        chat::for_message(&binding, &mut message);
+    fn launch(&self, key: Key, binding: Binding, letter: &Letter) {
+        let (core, id) = (Arc::clone(&self.core), letter.id());
+        let (headers, body) = letter.for_message(&binding);
+        let onward = Onward { key, id, call_id: letter.queued.call_id.clone(), headers, body };
         match core.hops.of_binding(&binding, &core.local, &core.tokens) {
-            Hop::Known(dest) => send(&core, &binding, dest, &message, key),
+            Hop::Known(dest) => onward.send(&core, &binding, dest),
             Hop::Name => {
                 core.runtime.clone().spawn(async move {
                     let dest = match chappe_sip::Uri::parse(binding.contact().as_bytes()) {
@@ -541,22 +543,22 @@ impl Sessions {
                         Err(_) => None,
                     };
                     match dest {
-                        Some(dest) => send(&core, &binding, dest, &message, key),
-                        None => core.drain.tell(News::Ended { key, id, status: 408 }),
+                        Some(dest) => onward.send(&core, &binding, dest),
+                        None => core.drain.tell(News::Ended { key: onward.key, id, status: 408 }),
                     }
                 });
             }
-            Hop::Gone | Hop::Unsupported => core.drain.tell(News::Ended { key, id, status: 430 }),
+            Hop::Gone | Hop::Unsupported => core.drain.tell(News::Ended { key: onward.key, id, status: 430 }),
         }
     }
 
     fn ended(&mut self, key: Key, id: u64, status: u16) {
         if let Some(one) = self.handed.get(&key).and_then(|handed| handed.get(&id)) {
-            return chat::paged(&self.core, &key.0, &key.1, &one.message, status);
+            return chat::paged(&self.core, &key.0, &key.1, &one.letter, status);
         }
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let (message, tried) = match std::mem::replace(&mut session.phase, Phase::Loading) {
-            Phase::Sending(message, tried) if message.id == id => (message, tried),
+        let (letter, tried) = match std::mem::replace(&mut session.phase, Phase::Loading) {
+            Phase::Sending(letter, tried) if letter.id() == id => (letter, tried),
             other => {
                 session.phase = other;
                 return;
@@ -566,16 +568,16 @@ impl Sessions {
             // It was sent where the device is not any more.
             pager::Outcome::Away if self.is_elsewhere(&key, tried) => {
                 if let Some(session) = self.sessions.get_mut(&key) {
-                    session.backlog.push_front(message);
+                    session.backlog.push_front(letter.queued.clone());
                 }
             }
             // It stays, and so does what is behind it; the next registration begins anew.
             pager::Outcome::Away => {
-                self.left(&key, &message);
+                self.left(&key, &letter.queued);
                 return self.drop(&key);
             }
-            pager::Outcome::Took => self.delivered(&key, &message, status),
-            pager::Outcome::Refused => self.refused(&key, &message, status),
+            pager::Outcome::Took => self.delivered(&key, &letter.queued, status),
+            pager::Outcome::Refused => self.refused(&key, &letter.queued, status),
         }
         self.next(key);
     }
@@ -583,20 +585,21 @@ impl Sessions {
     /// A chat session is done with a message.
     fn handed(&mut self, key: Key, id: u64, fate: Handed) {
         let Some(handed) = self.handed.get_mut(&key) else { return };
-        let Some(OnLine { message, stamp, .. }) = handed.remove(&id) else { return };
+        let Some(OnLine { letter, stamp, .. }) = handed.remove(&id) else { return };
+        let message = &letter.queued;
         if handed.is_empty() {
             self.handed.remove(&key);
         }
         match fate {
-            Handed::Confirmed => self.delivered(&key, &message, 200),
-            Handed::Refused(status) => self.refused(&key, &message, status),
+            Handed::Confirmed => self.delivered(&key, message, 200),
+            Handed::Refused(status) => self.refused(&key, message, status),
             Handed::Returned { retry } => {
                 let lane = message.sender.clone();
                 // It was tried where the device is not any more, and that registration found it under way.
                 let retry = retry.or_else(|| self.is_elsewhere(&key, stamp).then_some(AGAIN));
                 let session = self.sessions.get_mut(&key);
                 let rests = session.is_none_or(|session| session.resting.insert(lane.clone()));
-                self.left(&key, &message);
+                self.left(&key, message);
                 if rests && let Some(wait) = retry {
                     let (core, key) = (Arc::clone(&self.core), key.clone());
                     self.core.runtime.spawn(async move {
@@ -691,7 +694,7 @@ impl Sessions {
     fn holds(&self, aor: &str, device: &str, id: u64) -> bool {
         let key = (Box::from(aor), Box::from(device));
         self.sessions.get(&key).is_some_and(|s| {
-            s.backlog.iter().any(|m| m.id == id) || matches!(&s.phase, Phase::Sending(m, _) if m.id == id)
+            s.backlog.iter().any(|m| m.id == id) || matches!(&s.phase, Phase::Sending(m, _) if m.id() == id)
         }) || self.handed.get(&key).is_some_and(|handed| handed.contains_key(&id))
     }
 
@@ -766,18 +769,30 @@ async fn commit(core: Arc<Core>, write: Write) {
     core.drain.tell(News::Settled { ids, done: true });
 }
 
-/// Sends a stored message, in the shard of its Call-ID.
-fn send(core: &Arc<Core>, binding: &Binding, dest: Dest, message: &QueuedMessage, key: Key) {
-    core.visit(message.call_id.as_bytes(), |turn| {
-        let token = turn.shard.works.reserve();
-        match launch(turn, binding, dest, &message.headers, &message.body, token) {
-            Ok(()) => turn.shard.works.put(token, Work::Drain(Box::new(Attempt { key, id: message.id }))),
-            Err(status) => {
-                turn.shard.works.end(token);
-                turn.core.drain.tell(News::Ended { key, id: message.id, status });
+/// A stored message as it goes to a device.
+struct Onward {
+    key: Key,
+    id: u64,
+    call_id: Box<str>,
+    headers: Bytes,
+    body: Bytes,
+}
+
+impl Onward {
+    /// Sends it, in the shard of its Call-ID.
+    fn send(self, core: &Arc<Core>, binding: &Binding, dest: Dest) {
+        let Onward { key, id, call_id, headers, body } = self;
+        core.visit(call_id.as_bytes(), |turn| {
+            let token = turn.shard.works.reserve();
+            match launch(turn, binding, dest, &headers, &body, token) {
+                Ok(()) => turn.shard.works.put(token, Work::Drain(Box::new(Attempt { key, id }))),
+                Err(status) => {
+                    turn.shard.works.end(token);
+                    turn.core.drain.tell(News::Ended { key, id, status });
+                }
             }
-        }
-    });
+        });
+    }
 }
 
 fn copy(message: &QueuedMessage, device: &str) -> NewMessage {

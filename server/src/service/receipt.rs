@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chappe_chat::Capabilities;
 use chappe_imdn::{Content, Cpim, Dispositions, Receipt, Status, classify};
 use chappe_sip::registrar::Binding;
 use chappe_sip::{HeaderName, Message};
@@ -85,13 +86,9 @@ pub fn wants(asked: &Dispositions) -> Wants {
     wants
 }
 
-/// Whether the device sends receipts itself, judged by what it says of itself: RCS and CPM feature tags, or a client
-/// known to do so.
+/// Whether the device sends receipts itself, judged by what it says of itself.
 pub fn answers_itself(binding: &Binding) -> bool {
-    const TAGS: [&str; 5] = ["+g.oma.sip-im", "oma.cpm", "+g.3gpp.iari-ref", "+g.gsma.rcs", "message/imdn+xml"];
-    const CLIENTS: [&str; 2] = ["linphone", "rcs"];
-    let agent = binding.user_agent().to_ascii_lowercase();
-    TAGS.iter().any(|t| binding.params().contains(t)) || CLIENTS.iter().any(|c| agent.contains(c))
+    Capabilities::of(binding.params(), binding.user_agent()).receipts
 }
 
 /// A message whose receipt is to be made.

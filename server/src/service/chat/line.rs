@@ -20,11 +20,10 @@ use chappe_msrp::{Assembled, FailureReport};
 use chappe_sdp::Agreement;
 use chappe_sip::Flow;
 use chappe_sip::registrar::{Binding, targets};
-use chappe_store::QueuedMessage;
 use parking_lot::Mutex;
 
 use super::intake::{self, Content, Thread};
-use super::{Sides, offer};
+use super::{Letter, Sides, offer};
 use crate::core::{Core, epoch_seconds};
 use crate::msrp::endpoint::{Answer, End, NewMessage, Sent};
 use crate::service::drain::{self, Handed};
@@ -60,7 +59,7 @@ struct State {
     leg: Leg,
     device: Capabilities,
     calls: HashMap<Call, LineCall, RandomState>,
-    messages: HashMap<u64, Arc<Message>, RandomState>,
+    letters: HashMap<u64, Arc<Letter>, RandomState>,
     actions: VecDeque<Action>,
     /// A task does the actions.
     busy: bool,
@@ -85,12 +84,6 @@ impl State {
     fn is_done(&self) -> bool {
         self.leg.is_done() && self.calls.is_empty() && self.actions.is_empty() && self.coming == 0
     }
-}
-
-/// What is on its way.
-struct Message {
-    id: u64,
-    envelope: Envelope,
 }
 
 /// A call of the line.
@@ -121,7 +114,7 @@ impl Line {
                 leg: Leg::new(device, settings),
                 device,
                 calls: HashMap::default(),
-                messages: HashMap::default(),
+                letters: HashMap::default(),
                 actions: VecDeque::new(),
                 busy: false,
                 alarm: None,
@@ -190,20 +183,19 @@ impl Line {
     /// `false` where the line is not in use any more: there is another.
     pub(super) fn push(
         self: &Arc<Self>,
-        queued: &QueuedMessage,
+        letter: &Arc<Letter>,
         device: Capabilities,
         flow: Option<Flow>,
         waited: bool,
     ) -> bool {
-        let id = queued.id;
-        let read = Envelope::stored(&queued.headers, queued.body.clone(), queued.message_id.as_deref());
-        let Ok(envelope) = read else {
+        let id = letter.id();
+        let Some(envelope) = letter.envelope() else {
             drain::handed(&self.core, &self.sides.user.aor, &self.sides.device, id, Handed::Refused(400));
             return true;
         };
         let entry = LegEntry {
             id,
-            size: queued.body.len(),
+            size: letter.queued.body.len(),
             waited,
             receipt: matches!(envelope.kind, chappe_chat::envelope::Kind::Receipt(_)),
         };
@@ -216,7 +208,7 @@ impl Line {
                 state.leg.set_device(device, now);
             }
             state.is_over(flow, now);
-            state.messages.insert(id, Arc::new(Message { id, envelope }));
+            state.letters.insert(id, Arc::clone(letter));
             state.leg.push(entry, now);
             true
         })
@@ -250,8 +242,8 @@ impl Line {
     /// The device has said in some way that it has a message.
     pub(super) fn has_message(self: &Arc<Self>, message_id: &str) {
         self.tell(|state, now| {
-            let is = |message: &&Arc<Message>| *message.envelope.message_id == *message_id;
-            if let Some(id) = state.messages.values().find(is).map(|message| message.id) {
+            let is = |envelope: &Envelope| *envelope.message_id == *message_id;
+            if let Some(id) = state.letters.values().find(|one| one.envelope().is_some_and(is)).map(|one| one.id()) {
                 state.leg.handle_delivered(id, now);
             }
         });
@@ -335,8 +327,8 @@ impl Line {
         let Some(endpoint) = super::endpoint(&self.core) else { return rejected(488) };
         let (device, about) = {
             let state = self.state.lock();
-            let message = first.and_then(|id| state.messages.get(&id)).or_else(|| state.messages.values().next());
-            (state.device, message.cloned())
+            let letter = first.and_then(|id| state.letters.get(&id)).or_else(|| state.letters.values().next());
+            (state.device, letter.cloned())
         };
         let side = Side::new(self);
         side.is(call);
@@ -351,7 +343,7 @@ impl Line {
         let access = device.access();
         let made = |parts: &[&[u8]]| chappe_chat::made_id(parts);
         let random = self.core.random().to_be_bytes();
-        let envelope = about.as_ref().map(|message| &message.envelope);
+        let envelope = about.as_deref().and_then(Letter::envelope);
         let contribution_id = match envelope.and_then(|envelope| envelope.contribution_id.clone()) {
             Some(id) => id,
             None => made(&[&random]),
@@ -494,16 +486,15 @@ impl Line {
     fn send(self: &Arc<Self>, call: Call, id: u64) {
         let found = {
             let state = self.state.lock();
-            let (call, message) = (state.calls.get(&call), state.messages.get(&id));
-            call.zip(message).and_then(|(call, message)| {
+            let (call, letter) = (state.calls.get(&call), state.letters.get(&id));
+            call.zip(letter).and_then(|(call, letter)| {
                 let addresses = call.access.addresses(call.service);
-                Some((Arc::clone(call.end.as_ref()?), Arc::clone(message), addresses, call.relayed))
+                Some((Arc::clone(call.end.as_ref()?), letter.envelope()?.for_session(addresses), call.relayed))
             })
         };
-        let Some((end, message, addresses, relayed)) = found else {
+        let Some((end, Body { content_type, bytes }, relayed)) = found else {
             return self.tell(|state, now| state.leg.handle_lost(call, id, now));
         };
-        let Body { content_type, bytes } = message.envelope.for_session(addresses);
         let mut new = self.message(id, content_type, bytes, FailureReport::Yes);
         new.success_report = relayed;
         if end.send(new).is_err() {
@@ -635,7 +626,7 @@ impl Line {
     }
 
     fn told(&self, id: u64, fate: Handed) {
-        self.state.lock().messages.remove(&id);
+        self.state.lock().letters.remove(&id);
         drain::handed(&self.core, &self.sides.user.aor, &self.sides.device, id, fate);
     }
 
