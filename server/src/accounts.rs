@@ -113,6 +113,7 @@ impl Accounts for StoredAccounts {
         self.stores.accounts.remove(&account.aor).await.map_err(refused)?;
         (self.changed)(Changed::Removed(account.aor.clone()));
         self.stores.locations.save(vec![(account.aor.clone(), Vec::new())]).await.map_err(unavailable)?;
+        self.stores.devices.remove(&account.aor, None).await.map_err(unavailable)?;
         self.empty_queue(&account.aor).await.map_err(unavailable)
     }
 

@@ -21,6 +21,7 @@ use chappe_store::Stores;
 use parking_lot::Mutex;
 
 use crate::admission::{Bans, Offence, Rates};
+use crate::away::AwayDevices;
 use crate::directory::Directory;
 use crate::fate::{Ledger, Recent};
 use crate::hops::Hops;
@@ -95,6 +96,8 @@ pub struct Core {
     pub local: Local,
     pub hops: Hops,
     pub location: Arc<Location>,
+    /// Changed, and read together with the bindings, in a look at `location`.
+    pub away: AwayDevices,
     pub directory: Directory,
     pub identity: Identity,
     pub persist: Persist,
@@ -133,6 +136,7 @@ pub struct Parts {
     pub local: Local,
     pub hops: Hops,
     pub location: Arc<Location>,
+    pub away: AwayDevices,
     pub directory: Directory,
     pub identity: Identity,
     pub stores: Stores,
@@ -164,12 +168,13 @@ impl Core {
             }
         });
         Core {
-            persist: Persist::new(Arc::clone(&parts.stores.locations), Arc::clone(&parts.location)),
+            persist: Persist::new(&parts.stores, Arc::clone(&parts.location)),
             cells: cells.collect(),
             settings: parts.settings,
             local: parts.local,
             hops: parts.hops,
             location: parts.location,
+            away: parts.away,
             directory: parts.directory,
             identity: parts.identity,
             stores: parts.stores,

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod admission;
+pub mod away;
 pub mod cli;
 pub mod config;
 pub mod core;

@@ -127,8 +127,9 @@ impl Location {
         changes
     }
 
-    /// Removes the bindings of one part of all AORs that lapsed at `now`; `part` is taken modulo the number of parts.
-    pub fn expire(&self, part: usize, now: u64) -> Vec<Changed> {
+    /// Removes the bindings of one part of all AORs that lapsed at `now`; `part` is taken modulo the number of parts. `look`
+    /// sees each change (AOR, before, after) before anybody else does.
+    pub fn expire(&self, part: usize, now: u64, mut look: impl FnMut(&str, &[Binding], &[Binding])) -> Vec<Changed> {
         let shard = &self.shards[part % SHARDS];
         let lapsed: Vec<Box<str>> = {
             let shard = shard.read();
@@ -141,6 +142,7 @@ impl Location {
                 let before = bindings.clone();
                 bindings.retain(|b| b.expires() > now);
                 if bindings.len() < before.len() {
+                    look(&aor, &before, bindings);
                     changes.push(Changed { aor: aor.clone(), before, after: bindings.clone() });
                 }
             });
@@ -289,9 +291,9 @@ mod tests {
                 &[binding("sip:a", None, n + 1, 10 + n), binding("sip:b", None, n + 1, 500)],
             );
         }
-        let changed: usize = (0..SHARDS).map(|part| location.expire(part, 59).len()).sum();
+        let changed: usize = (0..SHARDS).map(|part| location.expire(part, 59, |_, _, _| ()).len()).sum();
         assert_eq!((changed, location.counts()), (50, (100, 150)));
-        let changed: usize = (0..SHARDS).map(|part| location.expire(part, 500).len()).sum();
+        let changed: usize = (0..SHARDS).map(|part| location.expire(part, 500, |_, _, _| ()).len()).sum();
         assert_eq!((changed, location.counts()), (100, (0, 0)));
         assert_eq!(location.page(None, 10).len(), 0);
     }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use chappe_api::{Door, Node, Protocol, Upgrade, WebSockets};
 use chappe_net::{HttpIo, Net, UpgradedSocket};
 use chappe_sip::Transport;
+use chappe_sip::registrar::Binding;
 use chappe_store::Stores;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -67,6 +68,8 @@ const SWEEP: Duration = Duration::from_millis(500);
 const EXPIRE: Duration = Duration::from_secs(5);
 /// How often the fates of long ago and old nonces are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
+/// How often devices are looked through for those that were away for too long; reads all of them.
+const FORGET_DEVICES: Duration = Duration::from_secs(3600);
 
 impl Running {
     /// Opens the store, takes over what it has, and opens the SIP listeners.
@@ -119,6 +122,7 @@ impl Running {
                 Changed::Removed(aor) => {
                     core.directory.remove(&aor);
                     core.location.update(&aor, Vec::clear);
+                    core.away.remove(&aor);
                     core.waiting.clear(&aor);
                 }
             }
@@ -142,6 +146,7 @@ impl Running {
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), config.message.explain));
+        tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
         let front = crate::msrp::Front(Arc::clone(&relay));
@@ -230,7 +235,11 @@ async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
         let full = page.len() == PAGE;
         after = page.last().map(|l| l.aor.clone());
         for mut located in page {
+            let before = located.bindings.clone();
             located.bindings.retain(|b| b.expires() > now);
+            if located.bindings.len() < before.len() {
+                core.persist.seen(core.away.changed(&located.aor, &before, &located.bindings, now));
+            }
             for binding in &mut located.bindings {
                 binding.dormant |= parts::needs_its_connection(binding);
             }
@@ -240,6 +249,7 @@ async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
             break;
         }
     }
+    load_away(core, now).await?;
     let mut after: Option<Box<str>> = None;
     let mut stored = 0;
     loop {
@@ -256,6 +266,26 @@ async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
     }
     core.ledger.load(stored as i64);
     Ok(())
+}
+
+/// Takes devices into memory that are known and not registered.
+async fn load_away(core: &Core, now: u64) -> Result<(), chappe_store::StoreError> {
+    let mut after: Option<(Box<str>, Box<str>)> = None;
+    loop {
+        let from = after.as_ref().map(|(aor, device)| (&**aor, &**device));
+        let page = core.stores.devices.all(from, PAGE).await?;
+        let full = page.len() == PAGE;
+        after = page.last().map(|(aor, known)| (aor.clone(), known.device.clone()));
+        for (aor, known) in page {
+            let here = core.location.with(&aor, |bindings| bindings.iter().any(|b| b.device() == &*known.device));
+            if !here && core.directory.find(&aor).is_some() {
+                core.away.load(&aor, known, now);
+            }
+        }
+        if !full {
+            return Ok(());
+        }
+    }
 }
 
 /// Puts refreshed registrations on disk.
@@ -277,7 +307,11 @@ async fn sweep(core: Arc<Core>) {
     let mut ticks = tokio::time::interval(SWEEP);
     for part in 0.. {
         ticks.tick().await;
-        for change in core.location.expire(part, epoch_seconds()) {
+        let now = epoch_seconds();
+        let gone = |aor: &str, before: &[Binding], after: &[Binding]| {
+            core.persist.seen(core.away.changed(aor, before, after, now));
+        };
+        for change in core.location.expire(part, now, gone) {
             crate::service::notify::registration_changed(&core, &change.aor, &change.before, &change.after);
             core.persist.later(&change.aor);
         }
@@ -310,6 +344,19 @@ async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, explain: Duration)
         if let Err(error) = fates.and(receipts) {
             core.counters.store_failed();
             tracing::warn!(%error, "old records could not be removed");
+        }
+    }
+}
+
+/// Forgets devices that were away for too long.
+async fn forget_devices(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(FORGET_DEVICES);
+    loop {
+        ticks.tick().await;
+        let before = core.away.expire(epoch_seconds());
+        if let Err(error) = core.stores.devices.forget(before).await {
+            core.counters.store_failed();
+            tracing::warn!(%error, "old devices could not be removed");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! Bindings on their way to the store: new ones before their 200, refreshes some seconds behind.
+//! Bindings on their way to the store: new ones before their 200, refreshes some seconds behind, as are the devices that
+//! came and went.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use chappe_store::{LocationStore, Revision, StoreError};
+use chappe_store::{Devices, LocationStore, Revision, Seen, StoreError, Stores};
 use parking_lot::Mutex;
 
 use crate::location::Location;
@@ -14,17 +15,24 @@ const ATTEMPTS: usize = 16;
 /// AORs in one batch of refreshes.
 const BATCH: usize = 512;
 
+/// Devices by AOR and name.
+type Noted = HashMap<(Box<str>, Box<str>), Seen, RandomState>;
+
 /// Writes what [`Location`] has.
 pub struct Persist {
     store: Arc<dyn LocationStore>,
+    devices: Arc<dyn Devices>,
     location: Arc<Location>,
     /// AORs whose refreshes are not on disk.
     dirty: Mutex<HashSet<Box<str>, RandomState>>,
+    /// Devices that came or went, by AOR and name: the latest word of each.
+    seen: Mutex<Noted>,
 }
 
 impl Persist {
-    pub fn new(store: Arc<dyn LocationStore>, location: Arc<Location>) -> Persist {
-        Persist { store, location, dirty: Mutex::default() }
+    pub fn new(stores: &Stores, location: Arc<Location>) -> Persist {
+        let (store, devices) = (Arc::clone(&stores.locations), Arc::clone(&stores.devices));
+        Persist { store, devices, location, dirty: Mutex::default(), seen: Mutex::default() }
     }
 
     /// Puts the present bindings of an AOR on disk. Whoever writes last writes the latest, for the bindings are read
@@ -55,12 +63,30 @@ impl Persist {
         }
     }
 
+    /// Notes devices that came or went.
+    pub fn seen(&self, devices: impl IntoIterator<Item = Seen>) {
+        for seen in devices {
+            self.seen.lock().insert((seen.aor.clone(), seen.device.clone()), seen);
+        }
+    }
+
     pub fn waiting(&self) -> usize {
-        self.dirty.lock().len()
+        self.dirty.lock().len() + self.seen.lock().len()
     }
 
     /// Writes all that was noted. What fails stays noted.
     pub async fn flush(&self) -> Result<(), StoreError> {
+        let seen: Vec<Seen> = self.seen.lock().drain().map(|(_, seen)| seen).collect();
+        if !seen.is_empty()
+            && let Err(error) = self.devices.seen(seen.clone()).await
+        {
+            let mut noted = self.seen.lock();
+            for seen in seen {
+                // What was noted meanwhile is newer.
+                noted.entry((seen.aor.clone(), seen.device.clone())).or_insert(seen);
+            }
+            return Err(error);
+        }
         let mut dirty: Vec<Box<str>> = self.dirty.lock().drain().collect();
         while !dirty.is_empty() {
             let batch: Vec<Box<str>> = dirty.drain(dirty.len().saturating_sub(BATCH)..).collect();
@@ -91,7 +117,7 @@ mod tests {
     async fn the_latest_bindings_win_over_a_foreign_writer() {
         let stores = chappe_store::Stores::memory();
         let location = Arc::new(Location::default());
-        let persist = Persist::new(Arc::clone(&stores.locations), Arc::clone(&location));
+        let persist = Persist::new(&stores, Arc::clone(&location));
         location.update("u@d", |b| b.push(binding("sip:a")));
         persist.now("u@d").await.unwrap();
         let (seen, _) = stores.locations.bindings("u@d").await.unwrap();
@@ -106,7 +132,7 @@ mod tests {
     async fn refreshes_follow_behind() {
         let stores = chappe_store::Stores::memory();
         let location = Arc::new(Location::default());
-        let persist = Persist::new(Arc::clone(&stores.locations), Arc::clone(&location));
+        let persist = Persist::new(&stores, Arc::clone(&location));
         for n in 0..BATCH + 5 {
             let aor = format!("u{n}@d");
             location.update(&aor, |b| b.push(binding("sip:a")));
@@ -117,5 +143,16 @@ mod tests {
         persist.flush().await.unwrap();
         assert_eq!(persist.waiting(), 0);
         assert_eq!(stores.locations.scan(None, 10_000).await.unwrap().len(), BATCH + 5);
+    }
+
+    #[tokio::test]
+    async fn the_latest_word_of_a_device_is_written_once() {
+        let stores = chappe_store::Stores::memory();
+        let persist = Persist::new(&stores, Arc::default());
+        let seen = |at| Seen { aor: "u@d".into(), device: "1".into(), at, params: "".into(), user_agent: "".into() };
+        persist.seen((1..=5).map(seen));
+        assert_eq!(persist.waiting(), 1);
+        persist.flush().await.unwrap();
+        assert_eq!((persist.waiting(), stores.devices.of("u@d").await.unwrap()[0].last_seen), (0, 5));
     }
 }

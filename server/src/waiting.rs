@@ -42,6 +42,12 @@ impl Waiting {
         self.shard(aor).lock().get(aor).is_some_and(|c| c.any > 0)
     }
 
+    /// Whether there is no room for another. Messages and copies may be `most` each, so that devices which stay away keep
+    /// nothing from the others.
+    pub fn is_full(&self, aor: &str, is_copy: bool, most: u64) -> bool {
+        self.shard(aor).lock().get(aor).is_some_and(|c| if is_copy { c.copies } else { c.any } >= most)
+    }
+
     pub fn add(&self, aor: &str, is_copy: bool, by: u64) {
         let mut shard = self.shard(aor).lock();
         let count = match shard.get_mut(aor) {
@@ -92,6 +98,8 @@ mod tests {
         assert_eq!((waiting.count("a@d"), waiting.holds_up("a@d")), (2, false));
         waiting.add("a@d", false, 1);
         assert!(waiting.holds_up("a@d"));
+        let full = |is_copy, most| waiting.is_full("a@d", is_copy, most);
+        assert_eq!((full(true, 2), full(true, 3), full(false, 1), full(false, 2)), (true, false, true, false));
         waiting.remove("a@d", true);
         assert!(waiting.holds_up("a@d"));
         waiting.remove("a@d", false);

@@ -40,6 +40,10 @@ pub trait Devices: Send + Sync {
     /// The devices of an AOR, those seen last first.
     async fn of(&self, aor: &str) -> Result<Vec<Device>, StoreError>;
 
+    /// Up to `limit` devices of all AORs after the one named (AOR, device), in an order of the store's own that does not
+    /// change; fewer than `limit` means the end.
+    async fn all(&self, after: Option<(&str, &str)>, limit: usize) -> Result<Vec<(Box<str>, Device)>, StoreError>;
+
     /// Forgets one device, or all of an AOR; gives their number.
     async fn remove(&self, aor: &str, device: Option<&str>) -> Result<u64, StoreError>;
 

@@ -4,6 +4,7 @@ mod files;
 mod groups;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use chappe_sip::registrar::Binding;
@@ -358,6 +359,22 @@ impl Devices for Memory {
 
     async fn of(&self, aor: &str) -> Result<Vec<Device>, StoreError> {
         Ok(self.state.lock().devices.get(aor).cloned().unwrap_or_default())
+    }
+
+    async fn all(&self, after: Option<(&str, &str)>, limit: usize) -> Result<Vec<(Box<str>, Device)>, StoreError> {
+        let state = self.state.lock();
+        let from = after.map_or("", |(aor, _)| aor);
+        let mut found = Vec::new();
+        for (aor, devices) in state.devices.range::<str, _>((Bound::Included(from), Bound::Unbounded)) {
+            let mut devices: Vec<&Device> = devices.iter().collect();
+            devices.retain(|known| after.is_none_or(|after| (&**aor, &*known.device) > after));
+            devices.sort_by(|a, b| a.device.cmp(&b.device));
+            found.extend(devices.into_iter().take(limit - found.len()).map(|known| (aor.clone(), known.clone())));
+            if found.len() == limit {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     async fn remove(&self, aor: &str, device: Option<&str>) -> Result<u64, StoreError> {

@@ -200,6 +200,9 @@ section! {
         pub idle_timeout: Duration = minutes(5) => seconds(10)..=days(1);
         /// Messages that one session may have under way to a device.
         pub window: u32 = 8 => 1..=1000;
+        /// A device that has signed off, or whose registration has run out, still gets what its user is sent, and sends from
+        /// other devices, within this time. 0 for none. The eight devices of a user that were there last count.
+        pub device_retention: Duration = days(7) => seconds(0)..=days(365);
     }
 }
 

@@ -19,6 +19,7 @@ use chappe_store::Stores;
 
 use super::websocket;
 use crate::admission::{Bans, Rates};
+use crate::away::AwayDevices;
 use crate::config::{self, Config};
 use crate::core::{Admission, Challenge, Parts, SHARDS, Settings, epoch_seconds};
 use crate::hops::{Face, Hops};
@@ -140,6 +141,7 @@ pub(super) fn core(
         local,
         hops: Hops::new(faces),
         location: Arc::default(),
+        away: AwayDevices::new(config.chat.device_retention.as_secs()),
         directory: Default::default(),
         identity: Identity::new(gate(config), &key.derive("nonces"), networks(&config.sip.trusted)?, now),
         stores,

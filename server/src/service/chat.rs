@@ -311,14 +311,23 @@ pub fn displayed(core: &Arc<Core>, request: &Request, reader: &str, author: &str
     core.runtime.clone().spawn(async move { intake::store(&core, vec![(copies, Box::new(|_, _| {}))]).await });
 }
 
-/// Devices of a user that show what another has sent, but for one.
+/// Devices of a user that show what another has sent, but for one; also those that are away. None where as much waits for
+/// them as may.
 fn other_devices(core: &Core, aor: &str, but: &str) -> Vec<Box<str>> {
+    if core.waiting.is_full(aor, true, core.settings.queue_per_user) {
+        return Vec::new();
+    }
     core.location.with(aor, |bindings| {
-        let named = bindings.iter().filter(|binding| {
-            let takes = || Capabilities::of(binding.params(), binding.user_agent()).takes_own_copies();
-            binding.instance_id().is_some() && binding.device() != but && takes()
-        });
-        named.map(|binding| binding.device().into()).collect()
+        let shows = |binding: &&Binding| {
+            let capabilities = || Capabilities::of(binding.params(), binding.user_agent());
+            binding.instance_id().is_some() && may_have_sessions(binding) && capabilities().takes_own_copies()
+        };
+        let here = bindings.iter().filter(shows).map(|binding| binding.device().into());
+        let away = core.away.of(aor, epoch_seconds()).into_iter().filter(|away| away.own_copies);
+        let mut names: Vec<Box<str>> = here.chain(away.map(|away| away.device)).filter(|name| **name != *but).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     })
 }
 

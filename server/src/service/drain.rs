@@ -649,22 +649,28 @@ impl Sessions {
             return;
         }
         let is_message = message.device.is_none();
-        let mut answers_itself = true;
+        let is_told = is_message && message.wants.contains(Wants::POSITIVE_DELIVERY);
+        let (mut answers_itself, mut others) = (true, Vec::new());
         core.location.with(&key.0, |bindings| {
-            for binding in bindings {
-                let device = binding.device();
-                if device == &*key.1 {
-                    answers_itself = receipt::answers_itself(binding);
-                } else if !is_message {
-                } else if self.holds(&key.0, device, message.id) {
-                    self.owed.insert(((key.0.clone(), device.into()), message.id));
-                } else if binding.instance_id().is_some() {
-                    // The user's other devices get theirs when they come.
-                    self.write.append.push(copy(message, device));
-                }
+            let binding = bindings.iter().find(|binding| binding.device() == &*key.1);
+            if let Some(binding) = binding.filter(|_| is_told) {
+                answers_itself = receipt::answers_itself(binding);
+            }
+            if is_message {
+                others = other_devices(&core, &key.0, bindings, |binding| {
+                    binding.instance_id().is_some() || self.holds(&key.0, binding.device(), message.id)
+                });
             }
         });
-        if is_message && !answers_itself {
+        // The user's other devices get theirs when they come.
+        for device in others.into_iter().filter(|device| **device != *key.1) {
+            if self.holds(&key.0, &device, message.id) {
+                self.owed.insert(((key.0.clone(), device), message.id));
+            } else if !core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
+                self.write.append.push(copy(message, &device));
+            }
+        }
+        if is_told && !answers_itself {
             self.receipt(message, ReceiptState::Delivered, Wants::POSITIVE_DELIVERY);
         }
         self.settle(message.settled(Outcome::Delivered, Some(&key.1), status, epoch_ms()), !is_message);
@@ -793,6 +799,16 @@ impl Onward {
             }
         });
     }
+}
+
+/// The devices of a user that a message may be kept for by name, among these bindings and those that are away.
+pub fn other_devices(core: &Core, aor: &str, bindings: &[Binding], keeps: impl Fn(&Binding) -> bool) -> Vec<Box<str>> {
+    let bound = bindings.iter().filter(|binding| keeps(binding)).map(|binding| binding.device().into());
+    let away = core.away.of(aor, epoch_seconds()).into_iter().map(|away| away.device);
+    let mut names: Vec<Box<str>> = bound.chain(away).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn copy(message: &QueuedMessage, device: &str) -> NewMessage {

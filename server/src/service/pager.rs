@@ -29,7 +29,7 @@ struct Device {
     name: Box<str>,
     /// Which registration it was tried on.
     stamp: u64,
-    /// It sends receipts itself.
+    /// None is to be made for it: it sends its own, or the sender wants none.
     answers_itself: bool,
     /// Its final response, ready for the sender.
     response: Option<(u16, Bytes)>,
@@ -106,7 +106,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
             let breadth = (core.settings.proxy.breadth(&message) / found.len().max(1) as u32).max(1);
             for target in &found {
                 let at = devices.len();
-                devices.push(Device::of(target.binding));
+                devices.push(Device::of(target.binding, &facts));
                 keeps.push(target.binding.instance_id().is_some());
                 let launch = Launch { message: &message, routed, voucher: &voucher, hash, breadth };
                 if let Err(status) = launch.to(turn, target.binding, token.branch(at)) {
@@ -159,7 +159,7 @@ pub fn deadline(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>) {
 fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
     while let Some(action) = pager.delivery.poll_action() {
         match action {
-            Action::Forward { device } => pager.forward(turn, device),
+            Action::Forward { device } => pager.forward(turn, token, device),
             Action::Answer { status } => pager.answer(turn, status),
             Action::Store => {
                 if let Err(status) = pager.store(turn, token, None) {
@@ -168,9 +168,10 @@ fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
             }
             // The message has arrived; a copy that finds no room is no loss of it.
             Action::StoreFor { device } => {
+                let device = pager.devices[device].name.clone();
                 let _ = pager.store(turn, token, Some(device));
             }
-            Action::Withdraw { device } => pager.withdraw(turn, device),
+            Action::Withdraw { device } => pager.withdraw(turn, token, device),
         }
     }
     if pager.delivery.is_done() {
@@ -181,7 +182,7 @@ fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
 }
 
 impl Pager {
-    fn forward(&mut self, turn: &mut Turn<'_>, device: usize) {
+    fn forward(&mut self, turn: &mut Turn<'_>, token: Token, device: usize) {
         let core = turn.core;
         let Some((status, bytes)) = self.devices.get_mut(device).and_then(|d| d.response.take()) else {
             return self.answer(turn, 480);
@@ -200,6 +201,7 @@ impl Pager {
             at_ms: epoch_ms(),
         });
         self.delivered(core, device);
+        self.keep_for_others(turn, token);
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>, status: u16) {
@@ -228,10 +230,10 @@ impl Pager {
     }
 
     /// Begins a write; its end comes back through [`stored`]. `Err` where there is no room for it.
-    fn store(&self, turn: &Turn<'_>, token: Token, device: Option<usize>) -> Result<(), u16> {
+    fn store(&self, turn: &Turn<'_>, token: Token, device: Option<Box<str>>) -> Result<(), u16> {
         let core = turn.core;
         let Lifetime::Keep(seconds) = self.lifetime else { return Err(480) };
-        if core.waiting.count(&self.recipient.aor) >= core.settings.queue_per_user {
+        if core.waiting.is_full(&self.recipient.aor, device.is_some(), core.settings.queue_per_user) {
             return Err(480);
         }
         if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
@@ -242,7 +244,6 @@ impl Pager {
         let date = chappe_sip::header::Date::from_unix(now / 1000).to_string();
         let message = NewMessage {
             recipient: self.recipient.aor.clone(),
-            device: device.map(|d| self.devices[d].name.clone()),
             sender: self.sender.clone(),
             message_id: self.facts.message_id.clone(),
             call_id: String::from_utf8_lossy(self.message.call_id()).into(),
@@ -251,7 +252,8 @@ impl Pager {
             accepted_ms: now,
             expires_at: now / 1000 + seconds,
             wants: if device.is_some() { Default::default() } else { self.facts.wants },
-            once: self.once(device),
+            once: self.once().filter(|_| device.is_none()),
+            device,
         };
         let (core, cell) = (Arc::clone(core), turn.cell);
         core.runtime.clone().spawn(async move {
@@ -278,10 +280,9 @@ impl Pager {
 
     /// A sender that has seen no answer may send again under another Call-ID: one with an id is stored once. So is a receipt,
     /// whoever tells it.
-    fn once(&self, device: Option<usize>) -> Option<Receipt> {
+    fn once(&self) -> Option<Receipt> {
         let (sender, recipient) = (self.sender.clone(), self.recipient.aor.clone());
         match &self.facts.about {
-            _ if device.is_some() => None,
             Some((id, state)) => {
                 Some(Receipt { message_id: id.clone(), sender: recipient, recipient: sender, state: *state })
             }
@@ -293,10 +294,27 @@ impl Pager {
         }
     }
 
+    /// A device has the message; those that it was not sent to, as they are away, get it when they come.
+    fn keep_for_others(&self, turn: &Turn<'_>, token: Token) {
+        if matches!(self.lifetime, Lifetime::NowOnly) {
+            return;
+        }
+        let aor = &*self.recipient.aor;
+        let sent = |name: &str| self.devices.iter().any(|device| *device.name == *name);
+        let others = turn.core.location.with(aor, |bindings| {
+            drain::other_devices(turn.core, aor, bindings, |b| b.instance_id().is_some() && !sent(b.device()))
+        });
+        for device in others {
+            // The message has arrived; a copy that finds no room is no loss of it.
+            let _ = self.store(turn, token, Some(device));
+        }
+    }
+
     /// A device took a message that had been stored meanwhile.
-    fn withdraw(&mut self, turn: &mut Turn<'_>, device: usize) {
+    fn withdraw(&mut self, turn: &mut Turn<'_>, token: Token, device: usize) {
         let core = turn.core;
         self.delivered(core, device);
+        self.keep_for_others(turn, token);
         let Some(id) = self.stored else { return };
         let settlement = Settlement {
             id,
@@ -358,11 +376,11 @@ fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, St
 }
 
 impl Device {
-    fn of(binding: &Binding) -> Device {
+    fn of(binding: &Binding, facts: &Facts) -> Device {
         Device {
             name: binding.device().into(),
             stamp: stamp(binding),
-            answers_itself: receipt::answers_itself(binding),
+            answers_itself: !receipt::wants_delivered(facts) || receipt::answers_itself(binding),
             response: None,
         }
     }

@@ -78,11 +78,16 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         } else if outcome.is_durable() {
             let before = bindings.clone();
             outcome.apply(bindings);
+            core.persist.seen(core.away.changed(aor, &before, bindings, now));
             Decided::Changed { before, after: bindings.clone() }
         } else {
-            let before = watched.then(|| bindings.clone());
+            let lapsed = bindings.iter().any(|binding| binding.expires() <= now);
+            let before = (watched || lapsed).then(|| bindings.clone());
             outcome.apply(bindings);
-            Decided::Refreshed { told: before.map(|before| (before, bindings.clone())) }
+            if let Some(before) = &before {
+                core.persist.seen(core.away.changed(aor, before, bindings, now));
+            }
+            Decided::Refreshed { told: before.filter(|_| watched).map(|before| (before, bindings.clone())) }
         };
         response = Some(answer(core, message, bindings, &user, flow, (outbound, direct), now));
         decided
@@ -145,6 +150,7 @@ async fn store_and_answer(
             core.location.update(aor, |bindings| {
                 if *bindings == after {
                     *bindings = before;
+                    core.persist.seen(core.away.changed(aor, &after, bindings, epoch_seconds()));
                 }
             });
             let status = store_status(&error);

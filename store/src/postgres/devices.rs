@@ -9,6 +9,17 @@ use super::{PIECE, Postgres, shard};
 use crate::device::{Device, Devices, KEPT, Seen};
 use crate::{StoreError, codec};
 
+fn device_of(row: &PgRow) -> Result<Device, StoreError> {
+    let (params, user_agent) = codec::take_device(row.try_get(3)?)?;
+    Ok(Device {
+        device: row.try_get::<&str, _>(0)?.into(),
+        first_seen: row.try_get::<i64, _>(1)? as u64,
+        last_seen: row.try_get::<i64, _>(2)? as u64,
+        params,
+        user_agent,
+    })
+}
+
 #[async_trait::async_trait]
 impl Devices for Postgres {
     async fn seen(&self, batch: Vec<Seen>) -> Result<(), StoreError> {
@@ -60,17 +71,17 @@ impl Devices for Postgres {
         let text = "select device, first_seen, last_seen, data from device where shard = $1 and aor = $2
              order by last_seen desc, device";
         let rows = self.pool.fetch_all(sqlx::query(text).bind(shard(aor)).bind(aor)).await?;
-        let one = |row: &PgRow| {
-            let (params, user_agent) = codec::take_device(row.try_get(3)?)?;
-            Ok(Device {
-                device: row.try_get::<&str, _>(0)?.into(),
-                first_seen: row.try_get::<i64, _>(1)? as u64,
-                last_seen: row.try_get::<i64, _>(2)? as u64,
-                params,
-                user_agent,
-            })
-        };
-        rows.iter().map(one).collect()
+        rows.iter().map(device_of).collect()
+    }
+
+    async fn all(&self, after: Option<(&str, &str)>, limit: usize) -> Result<Vec<(Box<str>, Device)>, StoreError> {
+        let text =
+            "select device, first_seen, last_seen, data, aor from device where (shard, aor, device) > ($1, $2, $3)
+             order by shard, aor, device limit $4";
+        let (from, (aor, device)) = (after.map_or(i32::MIN, |(aor, _)| shard(aor)), after.unwrap_or_default());
+        let query = sqlx::query(text).bind(from).bind(aor).bind(device).bind(limit as i64);
+        let rows = self.pool.fetch_all(query).await?;
+        rows.iter().map(|row| Ok((row.try_get::<&str, _>(4)?.into(), device_of(row)?))).collect()
     }
 
     async fn remove(&self, aor: &str, device: Option<&str>) -> Result<u64, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Arguments, Executor, Row};
 
 use super::bulk::Bulk;
@@ -56,6 +56,17 @@ pub(super) async fn note(conn: &mut SqliteConnection, mut batch: Vec<Seen>) -> R
     Ok(())
 }
 
+fn device_of(row: &SqliteRow) -> Result<Device, StoreError> {
+    let (params, user_agent) = codec::take_device(row.try_get(3)?)?;
+    Ok(Device {
+        device: row.try_get::<&str, _>(0)?.into(),
+        first_seen: row.try_get::<i64, _>(1)? as u64,
+        last_seen: row.try_get::<i64, _>(2)? as u64,
+        params,
+        user_agent,
+    })
+}
+
 #[async_trait::async_trait]
 impl Devices for Sqlite {
     async fn seen(&self, batch: Vec<Seen>) -> Result<(), StoreError> {
@@ -73,17 +84,15 @@ impl Devices for Sqlite {
         let text =
             "select device, first_seen, last_seen, data from device where aor = ? order by last_seen desc, device";
         let rows = self.readers.fetch_all(sqlx::query(text).bind(aor)).await?;
-        let one = |row: &sqlx::sqlite::SqliteRow| {
-            let (params, user_agent) = codec::take_device(row.try_get(3)?)?;
-            Ok(Device {
-                device: row.try_get::<&str, _>(0)?.into(),
-                first_seen: row.try_get::<i64, _>(1)? as u64,
-                last_seen: row.try_get::<i64, _>(2)? as u64,
-                params,
-                user_agent,
-            })
-        };
-        rows.iter().map(one).collect()
+        rows.iter().map(device_of).collect()
+    }
+
+    async fn all(&self, after: Option<(&str, &str)>, limit: usize) -> Result<Vec<(Box<str>, Device)>, StoreError> {
+        let text = "select device, first_seen, last_seen, data, aor from device where (aor, device) > (?, ?)
+            order by aor, device limit ?";
+        let (aor, device) = after.unwrap_or_default();
+        let rows = self.readers.fetch_all(sqlx::query(text).bind(aor).bind(device).bind(limit as i64)).await?;
+        rows.iter().map(|row| Ok((row.try_get::<&str, _>(4)?.into(), device_of(row)?))).collect()
     }
 
     async fn remove(&self, aor: &str, device: Option<&str>) -> Result<u64, StoreError> {

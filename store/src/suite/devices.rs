@@ -56,3 +56,28 @@ pub(super) async fn the_longest_unseen_makes_room(stores: &Stores) {
     assert_eq!((kept.len(), &*kept[0].device, &*kept[31].device), (32, "d49", "d18"));
     assert_eq!(devices.of("v@d").await.unwrap().len(), 1);
 }
+
+pub(super) async fn all_are_found_page_by_page(stores: &Stores) {
+    let devices = &stores.devices;
+    assert_eq!(devices.all(None, 10).await.unwrap(), []);
+    devices.seen((0..100).map(|n| seen(&format!("u{}", n % 30), &format!("d{n}"), n, ";x")).collect()).await.unwrap();
+    for limit in [1, 7, 99, 100, 1000] {
+        let mut found: Vec<(Box<str>, Device)> = Vec::new();
+        let mut after: Option<(Box<str>, Box<str>)> = None;
+        loop {
+            let from = after.as_ref().map(|(aor, device)| (&**aor, &**device));
+            let page = devices.all(from, limit).await.unwrap();
+            let full = page.len() == limit;
+            after = page.last().map(|(aor, device)| (aor.clone(), device.device.clone())).or(after);
+            found.extend(page);
+            if !full {
+                break;
+            }
+        }
+        assert_eq!(found.len(), 100, "pages of {limit}");
+        found.sort_by_key(|(_, device)| device.last_seen);
+        for (n, (aor, known)) in (0..).zip(&found) {
+            assert_eq!((&**aor, known), (&*format!("u{}@d", n % 30), &device(&format!("d{n}"), n, n, ";x")));
+        }
+    }
+}

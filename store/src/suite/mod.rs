@@ -100,6 +100,7 @@ cases! {
         the_latest_report_stays
         removed_and_forgotten
         the_longest_unseen_makes_room
+        all_are_found_page_by_page
     }
     conversations {
         pages_both_ways

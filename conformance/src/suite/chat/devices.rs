@@ -3,7 +3,7 @@
 use crate::case::{Case, Ctx, SILENCE, Verdict, cases, check};
 use crate::handset::{Accept, Cut, Handset, Model, Reach, Seen};
 
-use super::{NAME, arrives, only_once};
+use super::{NAME, arrives, in_order, only_once};
 
 pub(super) fn cases() -> Vec<Case> {
     cases! { NAME;
@@ -15,6 +15,8 @@ pub(super) fn cases() -> Vec<Case> {
         "devices" "displayed" Practice "What was read on one device is known to the other" => displayed;
         "devices" "one-declines" Practice "A device that declines does not keep the message from the other" => one_declines;
         "devices" "one-away" Practice "A device that was away gets what the other one has had" => one_away;
+        "devices" "signed-off" Practice "A device that has signed off gets what the other one has had, in order" => signed_off;
+        "devices" "signed-off-sent" Practice "A device that has signed off gets a copy of what was sent" => signed_off_sent;
         "devices" "notified-both" Practice "Notifications reach both devices of the sender" => notified_both;
     }
 }
@@ -138,6 +140,40 @@ async fn one_away(ctx: Ctx) -> Verdict {
         only_once(device, std::slice::from_ref(&id)).await?;
     }
     Ok(())
+}
+
+async fn signed_off(ctx: Ctx) -> Verdict {
+    for (a, b) in [(Model::cpm(), Model::cpm()), (Model::pager(), Model::pager()), (Model::cpm(), listening())] {
+        let m = many(&ctx, vec![a], vec![b.clone(), b]).await?;
+        m.b[1].unregister().await?;
+        let mut sent = Vec::new();
+        for n in 0..3 {
+            let text = format!("{n} for one and the other {}", ctx.token);
+            let id = m.a[0].send(&m.b[0], &text);
+            arrives(&m.a[0], &m.b[0], &id, &text).await?;
+            sent.push((id, text));
+        }
+        m.b[1].register().await?;
+        for (id, text) in &sent {
+            arrives(&m.a[0], &m.b[1], id, text).await?;
+        }
+        let ids: Vec<String> = sent.into_iter().map(|(id, _)| id).collect();
+        in_order(&m.b[1], &ids)?;
+        m.b[1].register().await?;
+        for device in &m.b {
+            only_once(device, &ids).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn signed_off_sent(ctx: Ctx) -> Verdict {
+    let m = many(&ctx, vec![Model::cpm(), Model::cpm()], vec![Model::cpm()]).await?;
+    m.a[1].unregister().await?;
+    let id = reaches_all(&ctx, &m).await?;
+    m.a[1].register().await?;
+    m.a[1].message(&id).await?;
+    only_once(&m.a[1], std::slice::from_ref(&id)).await
 }
 
 async fn notified_both(ctx: Ctx) -> Verdict {

@@ -99,7 +99,7 @@ pub(super) fn read(
 
 /// What becomes of a message.
 pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Content, NotTaken> {
-    let is_full = || core.waiting.count(&sides.peer.aor) >= core.settings.queue_per_user;
+    let is_full = || core.waiting.is_full(&sides.peer.aor, false, core.settings.queue_per_user);
     let once = match &envelope.kind {
         Kind::Composing => return Ok(Content::Composing(Box::new(envelope))),
         Kind::Receipt(None) => return Ok(Content::Nothing),
