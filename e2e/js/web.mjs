@@ -16,7 +16,7 @@ async function open(number, { url, dark, phone }) {
     locale: 'en',
     colorScheme: dark ? 'dark' : 'light',
     viewport: phone ? { width: 390, height: 800 } : { width: 1100, height: 720 },
-    bypassCSP: false,
+    permissions: ['microphone', 'camera'],
   });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -138,6 +138,50 @@ const actions = {
     const { violations } = await page.evaluate(() => window.axe.run());
     const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
     return serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 120)).join(' | ')}`);
+  },
+  async call(page, video) {
+    await page.getByRole('button', { name: video ? 'Video call' : 'Call', exact: true }).click();
+  },
+  async answer(page, video) {
+    await page.getByRole('button', { name: video ? 'Answer with video' : 'Answer', exact: true }).click();
+  },
+  async hangUp(page) {
+    await page.getByRole('button', { name: /^(Hang up|Decline)$/ }).click();
+  },
+  /** What the call says of itself, once it says that. */
+  async callSays(page, text) {
+    await page.locator('.call [role=status]', { hasText: text }).waitFor();
+  },
+  async noCall(page) {
+    await page.locator('.call').waitFor({ state: 'detached' });
+  },
+  async event(page, text) {
+    await page.locator('.event', { hasText: text }).first().waitFor();
+  },
+  /** Waits until the tone of the other side's microphone is heard; gives its peak. */
+  async hears(page) {
+    await page.locator('.call video').first().waitFor({ state: 'attached' });
+    return page.evaluate(async () => {
+      const audio = new AudioContext();
+      await audio.resume();
+      const scope = audio.createAnalyser();
+      audio.createMediaStreamSource(document.querySelector('.call video').srcObject).connect(scope);
+      const samples = new Float32Array(scope.fftSize);
+      for (;;) {
+        scope.getFloatTimeDomainData(samples);
+        const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+        if (peak > 0.05) return peak;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+  },
+  /** Waits until pictures of the other side have been shown. */
+  async sees(page, frames) {
+    return page.evaluate(async (wanted) => {
+      const shown = () => document.querySelector('.call .theirs').getVideoPlaybackQuality().totalVideoFrames;
+      while (shown() < wanted) await new Promise((resolve) => setTimeout(resolve, 20));
+      return shown();
+    }, frames);
   },
   async signOut(page) {
     await page.getByRole('button', { name: 'Menu' }).click();

@@ -107,3 +107,51 @@ fn a_phone_and_a_browser_write_to_each_other() {
     assert!(came[0].ends_with("from the browser"), "{came:?}");
     web.wait_mark(0, "from the browser", "delivered");
 }
+
+#[test]
+fn two_browsers_hear_and_see_each_other() {
+    let server = Server::start();
+    let Some(mut web) = WebClients::start(&server) else { return };
+    for user in [0, 1] {
+        web.sign_in(&server, user, "", json!({}));
+        web.run(user, "begin", json!(format!("user{}", 1 - user)));
+    }
+    web.run(0, "call", json!(false));
+    web.run(1, "callSays", json!("user0 is calling"));
+    web.run(0, "callSays", json!("Ringing"));
+    assert_eq!(web.run(1, "findings", Value::Null), json!([]));
+    web.run(1, "answer", json!(false));
+    for page in [0, 1] {
+        web.run(page, "hears", Value::Null);
+    }
+    web.run(1, "hangUp", Value::Null);
+    for page in [0, 1] {
+        web.run(page, "noCall", Value::Null);
+        web.run(page, "event", json!("Call, "));
+    }
+
+    web.run(1, "call", json!(true));
+    web.run(0, "answer", json!(true));
+    for page in [0, 1] {
+        web.run(page, "sees", json!(5));
+        web.run(page, "hears", Value::Null);
+    }
+    web.run(1, "hangUp", Value::Null);
+    web.run(0, "noCall", Value::Null);
+    web.run(1, "noCall", Value::Null);
+
+    // Turned down, given up, and nobody there.
+    web.run(0, "call", json!(false));
+    web.run(1, "callSays", json!("user0 is calling"));
+    web.run(1, "hangUp", Value::Null);
+    web.run(0, "callSays", json!("Declined"));
+    web.run(0, "noCall", Value::Null);
+    web.run(0, "call", json!(false));
+    web.run(1, "callSays", json!("user0 is calling"));
+    web.run(0, "hangUp", Value::Null);
+    web.run(1, "event", json!("Missed call"));
+    web.run(0, "noCall", Value::Null);
+    web.run(0, "begin", json!("user7"));
+    web.run(0, "call", json!(false));
+    web.run(0, "callSays", json!("No answer"));
+}

@@ -8,8 +8,9 @@ import {
   writeNotification,
 } from '../wire/cpim';
 import { mediaType } from '../wire/headers';
+import type { CallRecord } from './calls';
 import type { Database, Outgoing } from './db';
-import { type Conversation, type Message, advance, again, edit, nextOrder, react, recall, withMessage } from './model';
+import { CALL, type Conversation, type Message, advance, again, edit, nextOrder, react, recall, withMessage } from './model';
 import type { Incoming } from './phone';
 
 const TEXT = 'text/plain;charset=UTF-8';
@@ -115,6 +116,16 @@ export class Chat {
   async retry(message: Message): Promise<void> {
     await this.change(() => this.update(message.peer, true, message.id, again, [this.outgoing(message)]));
     void this.flush();
+  }
+
+  /** A call is over: the conversation remembers it. One that was missed is unread. */
+  note(record: CallRecord): Promise<void> {
+    const mine = record.end !== 'missed';
+    const line: Message = {
+      peer: record.peer, id: newId(), mine, order: 0, at: Date.now(), contentType: CALL, text: JSON.stringify(record),
+      ...(mine ? {} : { seen: false, wantsDisplay: false }),
+    };
+    return this.change(() => this.keep(line, '', []));
   }
 
   /** Puts a sign at a message, or takes the same one back. */

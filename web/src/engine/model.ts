@@ -30,6 +30,9 @@ export interface Message {
   recalled?: boolean;
 }
 
+/** The content type of a line about a call, which is kept here and sent to nobody; its text is a CallRecord. */
+export const CALL = 'application/x-chappe-call+json';
+
 export interface Conversation {
   peer: string;
   /** As the peer calls itself. */
@@ -83,7 +86,7 @@ export function withMessage(conversation: Conversation | undefined, message: Mes
     ...before,
     name: name || before.name,
     order: Math.max(before.order, message.order),
-    preview: isNewest ? message.text.slice(0, 120) : before.preview,
+    preview: isNewest && message.contentType !== CALL ? message.text.slice(0, 120) : before.preview,
   };
 }
 

@@ -1,6 +1,6 @@
 // The SIP side: registered over WebSocket (RFC 7118) for as long as there is a network, and MESSAGE both ways.
 
-import { Messager, Registerer, RegistererState, UserAgent, UserAgentState, type Message as SipMessage } from 'sip.js';
+import { type Invitation, Messager, Registerer, RegistererState, UserAgent, UserAgentState, type Message as SipMessage } from 'sip.js';
 import type { IncomingResponse } from 'sip.js/lib/core';
 
 export interface Account {
@@ -28,12 +28,15 @@ export interface PhoneEvents {
   state(state: PhoneState): void;
   /** A message; it is confirmed once this is done, and refused if it fails, so that it comes again. */
   message(message: Incoming): Promise<void>;
+  call(invitation: Invitation): void;
 }
 
-/** Standalone messages of CPM, of any size. */
+/** Standalone messages of CPM, of any size; calls. */
 const TAGS = [
   '+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg"',
   '+g.gsma.rcs.cpm.pager-large',
+  'audio',
+  'video',
 ];
 /** Seconds. */
 const EXPIRES = 600;
@@ -46,7 +49,7 @@ const LONGEST_PAUSE = 30_000;
 const PATIENCE = 10_000;
 
 export class Phone {
-  private readonly agent: UserAgent;
+  readonly agent: UserAgent;
   private readonly registerer: Registerer;
   private state: PhoneState = 'offline';
   private running = false;
@@ -71,11 +74,17 @@ export class Phone {
       userAgentString: 'Chappe-Web/0.1',
       sipExtensionExtraSupported: ['path', 'gruu'],
       logLevel: 'error',
+      // No server of somebody else is told who calls whom.
+      sessionDescriptionHandlerFactoryOptions: {
+        iceGatheringTimeout: 1000,
+        peerConnectionConfiguration: { iceServers: [], bundlePolicy: 'max-bundle' },
+      },
       // Losses are ours to mend.
       reconnectionAttempts: 0,
       gracefulShutdown: false,
       delegate: {
         onDisconnect: () => this.lost(),
+        onInvite: (invitation) => this.events.call(invitation),
         onMessage: (message) => void this.take(message),
       },
     });

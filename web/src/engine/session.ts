@@ -1,6 +1,7 @@
 // Who is signed in, and what belongs to that: database, phone, chat.
 
 import { signal, type Signal } from '@preact/signals';
+import { Calls } from './calls';
 import { Chat } from './chat';
 import { Database } from './db';
 import { type Account, Phone, type PhoneState } from './phone';
@@ -16,25 +17,35 @@ export class Session {
     readonly account: Account,
     readonly chat: Chat,
     private readonly db: Database,
-    private phone: Phone | undefined,
   ) {}
+
+  private phone!: Phone;
+  calls!: Calls;
 
   static async begin(account: Account): Promise<Session> {
     const db = await Database.open(account.user);
     let session: Session | undefined;
     const chat = await Chat.load(account.user, db, async (to, type, body) => {
-      return (await session?.phone?.send(to, type, body)) ?? 503;
+      return session === undefined ? 503 : session.phone.send(to, type, body);
     });
-    session = new Session(account, chat, db, undefined);
-    session.phone = new Phone(account, {
+    const begun = (session = new Session(account, chat, db));
+    begun.phone = new Phone(account, {
       state: (state) => {
-        session.state.value = state;
+        begun.state.value = state;
         if (state === 'online') void chat.flush();
       },
       message: (message) => chat.receive(message),
+      call: (invitation) => begun.calls.take(invitation),
     });
-    session.phone.start();
-    return session;
+    begun.calls = new Calls(begun.phone.agent, begun.domain);
+    begun.calls.onOver = (record) => void chat.note(record);
+    begun.phone.start();
+    return begun;
+  }
+
+  /** Of the user's address. */
+  get domain(): string {
+    return this.account.user.slice(this.account.user.lastIndexOf('@') + 1);
   }
 
   /** Whether the server knows this user; waits until it has said so. */
@@ -54,8 +65,9 @@ export class Session {
 
   /** Ends it. `erase`: nothing stays in this browser. */
   async end(erase: boolean): Promise<void> {
+    this.calls.hangUp();
     this.chat.stop();
-    await this.phone?.stop();
+    await this.phone.stop();
     this.db.close();
     if (erase) {
       forgetAccount();

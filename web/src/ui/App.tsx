@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Session, rememberedAccount } from '../engine/session';
 import { shortName } from '../wire/address';
+import { CallView } from './CallView';
 import { ConversationList } from './ConversationList';
 import { ConversationView } from './ConversationView';
 import { Tower } from './icons';
@@ -53,8 +54,7 @@ function Shell({ session, onEnd }: { session: Session; onEnd: () => void }) {
   useEffect(() => {
     chat.onNews = (message) => {
       if (document.hasFocus() || typeof Notification === 'undefined' || Notification.permission !== 'granted') return;
-      const domain = session.account.user.slice(session.account.user.lastIndexOf('@') + 1);
-      const title = t('newMessage', { name: shortName(message.peer, domain) });
+      const title = t('newMessage', { name: shortName(message.peer, session.domain) });
       const shown = new Notification(title, { body: message.text.slice(0, 160), tag: message.peer });
       shown.onclick = () => {
         window.focus();
@@ -71,6 +71,7 @@ function Shell({ session, onEnd }: { session: Session; onEnd: () => void }) {
       ) : (
         <ConversationView key={open} session={session} peer={open} onBack={() => (location.hash = '')} />
       )}
+      {session.calls.current.value && <CallView session={session} call={session.calls.current.value} />}
     </div>
   );
 }

@@ -2,10 +2,12 @@
 
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import type { Message } from '../engine/model';
+import type { CallRecord } from '../engine/calls';
+import { CALL, type Message } from '../engine/model';
 import { mediaType } from '../wire/headers';
-import { pieces, timeOfDay } from './format';
-import { Alert, Check, Checks, Clock, Smile } from './icons';
+import { endText } from './CallView';
+import { duration, pieces, timeOfDay } from './format';
+import { Alert, Check, Checks, Clock, Phone, Smile, Video } from './icons';
 import { t } from './strings';
 
 const SIGNS = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
@@ -29,6 +31,7 @@ interface Props {
 }
 
 export function Bubble({ message, author, answered, answeredAuthor, acts }: Props) {
+  if (message.contentType === CALL) return <CallLine message={message} />;
   const signs = Object.values(message.reactions ?? {});
   return (
     <li class={message.mine ? 'bubble mine' : 'bubble'} id={`m-${message.id}`}>
@@ -53,6 +56,18 @@ export function Bubble({ message, author, answered, answeredAuthor, acts }: Prop
         )}
       </article>
       {!message.recalled && <Menu message={message} acts={acts} />}
+    </li>
+  );
+}
+
+function CallLine({ message }: { message: Message }) {
+  const record = JSON.parse(message.text) as CallRecord;
+  const talked = record.seconds > 0 ? t('talked', { time: duration(record.seconds) }) : endText(record.end);
+  return (
+    <li class={record.end === 'missed' ? 'event missed' : 'event'}>
+      {record.video ? <Video /> : <Phone />}
+      <span>{record.mine && record.seconds === 0 ? `${t('outgoingCall')}: ${talked}` : talked}</span>
+      <time dateTime={new Date(message.at).toISOString()}>{timeOfDay(message.at)}</time>
     </li>
   );
 }

@@ -85,8 +85,7 @@ function Row({ conversation, session }: { conversation: Conversation; session: S
 }
 
 export function peerName(conversation: Conversation | undefined, session: Session): string {
-  const domain = session.account.user.slice(session.account.user.lastIndexOf('@') + 1);
-  return conversation?.name || shortName(conversation?.peer ?? '', domain);
+  return conversation?.name || shortName(conversation?.peer ?? '', session.domain);
 }
 
 function NewChat({ session, onClose, onOpen }: { session: Session; onClose: () => void; onOpen: (peer: string) => void }) {
@@ -94,7 +93,7 @@ function NewChat({ session, onClose, onOpen }: { session: Session; onClose: () =
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const text = String(new FormData(event.currentTarget as HTMLFormElement).get('peer') ?? '');
-    const peer = userTyped(text, session.account.user.slice(session.account.user.lastIndexOf('@') + 1));
+    const peer = userTyped(text, session.domain);
     if (!peer) {
       fault.value = true;
       return;

@@ -8,7 +8,7 @@ import { Composer } from './Composer';
 import { peerName } from './ConversationList';
 import { Dialog } from './Dialog';
 import { dayName, isSameDay } from './format';
-import { Back, More } from './icons';
+import { Back, More, Phone, Video } from './icons';
 import { t } from './strings';
 
 /** Pixels from the end within which new messages keep the end in view. */
@@ -23,6 +23,7 @@ export function ConversationView({ session, peer, onBack }: { session: Session; 
   const messages = chat.messages.value;
   const name = peerName(chat.conversations.value.find((one) => one.peer === peer), session);
   const isTyping = chat.typing.value.has(peer);
+  const canCall = session.state.value === 'online' && session.calls.current.value === undefined;
 
   useLayoutEffect(() => {
     if (atEnd.current && log.current) log.current.scrollTop = log.current.scrollHeight;
@@ -75,6 +76,13 @@ export function ConversationView({ session, peer, onBack }: { session: Session; 
           <h2>{name}</h2>
           <p class={isTyping ? 'typing' : ''} aria-live="polite">{isTyping ? t('typing') : peer}</p>
         </div>
+        <button class="plain" onClick={() => session.calls.call(peer, false)} disabled={!canCall} aria-label={t('call')} title={t('call')}>
+          <Phone />
+        </button>
+        <button class="plain" onClick={() => session.calls.call(peer, true)} disabled={!canCall} aria-label={t('videoCall')}
+          title={t('videoCall')}>
+          <Video />
+        </button>
         <button class="plain" onClick={() => (deleting.value = true)} aria-label={t('deleteChat')} title={t('deleteChat')}>
           <More />
         </button>

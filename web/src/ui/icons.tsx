@@ -22,3 +22,7 @@ export const Checks = icon(<path d="M2 13l4 4L16 7M12 16l1 1L23 7" />);
 export const Alert = icon(<><circle cx="12" cy="12" r="9" /><path d="M12 7v6M12 17v.01" /></>);
 export const Smile = icon(<><circle cx="12" cy="12" r="9" /><path d="M8 14s1.5 2 4 2 4-2 4-2M9 9v.01M15 9v.01" /></>);
 export const Tower = icon(<path d="M12 22V8M6 10l12-4M6 10L3 5M18 6l3 5" />);
+export const Phone = icon(<path d="M5 4h4l2 5-2.5 1.5a11 11 0 0 0 5 5L15 13l5 2v4a1 1 0 0 1-1 1A16 16 0 0 1 4 5a1 1 0 0 1 1-1z" />);
+export const Video = icon(<><rect x="3" y="6" width="12" height="12" rx="2" /><path d="M15 10l6-3v10l-6-3z" /></>);
+export const HangUp = icon(<path d="M3 14c0-4 4-6 9-6s9 2 9 6v1a1 1 0 0 1-1 1h-3a1 1 0 0 1-1-1v-2a12 12 0 0 0-8 0v2a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1z" />);
+export const Mic = icon(<><rect x="9" y="3" width="6" height="11" rx="3" /><path d="M5 11a7 7 0 0 0 14 0M12 18v3" /></>);

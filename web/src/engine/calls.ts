@@ -1,0 +1,157 @@
+// Voice and video calls, one at a time. Media goes from browser to browser; the server passes the descriptions on.
+
+import { signal, type Signal } from '@preact/signals';
+import { type Invitation, Inviter, type Session as SipSession, SessionState, UserAgent, Web } from 'sip.js';
+import type { IncomingResponse } from 'sip.js/lib/core';
+import { nameAddr, uriOf, userOf } from '../wire/address';
+
+export type CallState = 'calling' | 'ringing' | 'incoming' | 'active' | 'ended';
+/** How it ended, for those who look at it and for the log. */
+export type CallEnd = 'done' | 'busy' | 'declined' | 'unanswered' | 'unknown' | 'failed' | 'microphone' | 'missed';
+
+export interface Call {
+  peer: string;
+  name: string;
+  /** Ours, or theirs. */
+  mine: boolean;
+  video: boolean;
+  state: CallState;
+  /** When it became active, in milliseconds. */
+  since?: number;
+  end?: CallEnd;
+  muted: boolean;
+  camera: boolean;
+  local?: MediaStream;
+  remote?: MediaStream;
+}
+
+/** A call that is over, for the conversation. */
+export interface CallRecord {
+  peer: string;
+  mine: boolean;
+  video: boolean;
+  end: CallEnd;
+  /** Seconds of talk. */
+  seconds: number;
+}
+
+/** Milliseconds that the end of a call is shown. */
+const SHOWN = 2500;
+
+export class Calls {
+  readonly current: Signal<Call | undefined> = signal(undefined);
+  onOver: (record: CallRecord) => void = () => undefined;
+  private session: SipSession | undefined;
+  private clearing: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly agent: UserAgent,
+    private readonly domain: string,
+  ) {}
+
+  call(peer: string, video: boolean): void {
+    const target = UserAgent.makeURI(uriOf(peer));
+    if (this.session || !target) return;
+    const inviter = new Inviter(this.agent, target, {
+      sessionDescriptionHandlerOptions: { constraints: { audio: true, video } },
+    });
+    this.begin(inviter, { peer, name: '', mine: true, video, state: 'calling', muted: false, camera: video });
+    const refused = (response: IncomingResponse) => this.over(inviter, endOf(response.message.statusCode ?? 500));
+    const rings = (response: IncomingResponse) => {
+      if ((response.message.statusCode ?? 0) > 100 && this.session === inviter) this.show({ state: 'ringing' });
+    };
+    inviter.invite({ requestDelegate: { onProgress: rings, onReject: refused } }).catch((error: unknown) => {
+      this.over(inviter, isRefusal(error) ? 'microphone' : 'failed');
+    });
+  }
+
+  /** Somebody calls. */
+  take(invitation: Invitation): void {
+    const { request } = invitation;
+    const peer = userOf(request.from.uri.toString(), this.domain) ?? nameAddr(request.from.uri.toString()).uri;
+    if (this.session) return void invitation.reject({ statusCode: 486 }).catch(() => undefined);
+    const video = /^m=video [1-9]/m.test(request.body);
+    const name = request.from.displayName ?? '';
+    this.begin(invitation, { peer, name, mine: false, video, state: 'incoming', muted: false, camera: video });
+  }
+
+  answer(video: boolean): void {
+    const session = this.session as Invitation | undefined;
+    if (!session || this.current.value?.state !== 'incoming') return;
+    this.show({ camera: video });
+    session
+      .accept({ sessionDescriptionHandlerOptions: { constraints: { audio: true, video } } })
+      .catch((error: unknown) => this.over(session, isRefusal(error) ? 'microphone' : 'failed'));
+  }
+
+  /** Ends the call, whatever state it is in. */
+  hangUp(): void {
+    const [session, call] = [this.session, this.current.value];
+    if (!session || !call) return;
+    const quiet = () => undefined;
+    if (call.state === 'active') void session.bye().catch(quiet);
+    else if (call.mine) void (session as Inviter).cancel().catch(quiet);
+    else void (session as Invitation).reject({ statusCode: 603 }).catch(quiet);
+    this.over(session, call.state === 'active' ? 'done' : 'declined');
+  }
+
+  mute(muted: boolean): void {
+    this.current.value?.local?.getAudioTracks().forEach((track) => (track.enabled = !muted));
+    this.show({ muted });
+  }
+
+  setCamera(camera: boolean): void {
+    this.current.value?.local?.getVideoTracks().forEach((track) => (track.enabled = camera));
+    this.show({ camera });
+  }
+
+  private begin(session: SipSession, call: Call): void {
+    clearTimeout(this.clearing);
+    this.session = session;
+    this.current.value = call;
+    session.stateChange.addListener((state) => {
+      if (state === SessionState.Established) this.established(session);
+      // A call that was given up or ended by the other side, and not by us before. Why it was refused is told right after.
+      if (state === SessionState.Terminated) setTimeout(() => this.over(session, undefined));
+    });
+  }
+
+  private established(session: SipSession): void {
+    if (this.session !== session) return;
+    const media = session.sessionDescriptionHandler as Web.SessionDescriptionHandler;
+    this.show({ state: 'active', since: Date.now(), local: media.localMediaStream, remote: media.remoteMediaStream });
+    const lost = media.peerConnection;
+    lost?.addEventListener('connectionstatechange', () => {
+      if (lost.connectionState === 'failed' && this.session === session) this.hangUp();
+    });
+  }
+
+  private over(session: SipSession, end: CallEnd | undefined): void {
+    const call = this.current.value;
+    if (this.session !== session || !call) return;
+    this.session = undefined;
+    const ended = end ?? (call.state === 'active' ? 'done' : call.mine ? 'failed' : 'missed');
+    const seconds = call.since === undefined ? 0 : Math.round((Date.now() - call.since) / 1000);
+    call.local?.getTracks().forEach((track) => track.stop());
+    const { local: _local, remote: _remote, ...rest } = call;
+    this.current.value = { ...rest, state: 'ended', end: ended };
+    this.clearing = setTimeout(() => (this.current.value = undefined), SHOWN);
+    this.onOver({ peer: call.peer, mine: call.mine, video: call.video, end: ended, seconds });
+  }
+
+  private show(change: Partial<Call>): void {
+    if (this.current.value) this.current.value = { ...this.current.value, ...change };
+  }
+}
+
+function endOf(status: number): CallEnd {
+  if (status === 486 || status === 600) return 'busy';
+  if (status === 603 || status === 607) return 'declined';
+  if (status === 480 || status === 408 || status === 487) return 'unanswered';
+  return status === 404 || status === 604 ? 'unknown' : 'failed';
+}
+
+/** The user or the machine gives no microphone or camera. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof DOMException && ['NotAllowedError', 'NotFoundError', 'NotReadableError'].includes(error.name);
+}
