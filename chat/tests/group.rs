@@ -98,7 +98,6 @@ enum Packet {
     Lost {
         phone: usize,
         session: u64,
-        sequence: u64,
     },
     Call {
         phone: usize,
@@ -151,7 +150,7 @@ impl World {
             open: true,
             rights: Rights { describe: chappe_chat::group::Role::Member, ..Rights::default() },
         };
-        let (group, _) = Group::create(creation, 0, &LIMITS, 0).unwrap();
+        let (group, _) = Group::create(creation, 0, &LIMITS, 0).expect("two members at least");
         let mut phones = Vec::new();
         for n in 0..users {
             for device in 0..1 + usize::from(random.percent(20)) {
@@ -199,7 +198,7 @@ impl World {
     }
 
     fn delay(&mut self) -> u64 {
-        5 + self.random.below(if self.random.0 % 7 == 0 { 3000 } else { 80 }) as u64
+        5 + self.random.below(if self.random.0.is_multiple_of(7) { 3000 } else { 80 }) as u64
     }
 
     fn is_lost(&mut self) -> bool {
@@ -296,7 +295,7 @@ impl World {
             let delay = self.delay();
             if self.is_lost() {
                 let found = if pager { PAGE_TIMEOUT } else { delay + 1000 };
-                self.post(found, Packet::Lost { phone, session: number, sequence });
+                self.post(found, Packet::Lost { phone, session: number });
                 if !pager {
                     // What was written behind it is gone as well.
                     if let Some(session) = &mut self.phones[phone].session {
@@ -345,8 +344,8 @@ impl World {
                     return;
                 }
                 let (number, user) = (self.number(), self.phones[phone].user.clone());
-                self.change(phone, Change::Join).unwrap();
-                let since = self.group.members.get(&user).unwrap().since;
+                self.change(phone, Change::Join).expect("it may call");
+                let since = self.group.members.get(&user).expect("it has joined").since;
                 let at = &mut self.phones[phone];
                 let cursor = Cursor::new(at.kept.max(since), if at.pager { 1 } else { 5 });
                 at.session = Some(Session { number, cursor, there: 0, back: 0 });
@@ -356,7 +355,7 @@ impl World {
             Packet::Entry { phone, session, sequence } => {
                 let at = &mut self.phones[phone];
                 if !at.online {
-                    self.post(1000, Packet::Lost { phone, session, sequence });
+                    self.post(1000, Packet::Lost { phone, session });
                     return;
                 }
                 if at.known.insert(sequence) {
@@ -364,7 +363,7 @@ impl World {
                 }
                 let (pager, delay) = (at.pager, self.delay());
                 if self.is_lost() {
-                    self.post(delay + 2000, Packet::Lost { phone, session, sequence });
+                    self.post(delay + 2000, Packet::Lost { phone, session });
                 } else {
                     let arrival = self.arrival(phone, pager, delay, false);
                     self.post(arrival, Packet::Ack { phone, session, sequence });
@@ -376,7 +375,7 @@ impl World {
                     self.pump(phone);
                 }
             }
-            Packet::Lost { phone, session: number, .. } => {
+            Packet::Lost { phone, session: number } => {
                 let pager = self.phones[phone].pager && self.phones[phone].online;
                 let Some(session) = self.phones[phone].session.as_mut().filter(|session| session.number == number)
                 else {
@@ -406,7 +405,10 @@ impl World {
             }
             Packet::Notify { phone, dialog, text } => {
                 let at = &mut self.phones[phone];
-                if dialog == at.dialog && at.online && at.view.take(text.as_bytes()).unwrap() == Seen::Gap {
+                if dialog == at.dialog
+                    && at.online
+                    && at.view.take(text.as_bytes()).expect("a document of ours") == Seen::Gap
+                {
                     self.post(10, Packet::Subscribe { phone, dialog });
                 }
             }
@@ -429,7 +431,8 @@ impl World {
             let timers =
                 self.phones.iter().filter_map(|phone| phone.subscription.as_ref()?.poll_timeout(&self.roster, now));
             let timer = timers.chain(self.roster.poll_timeout()).min();
-            let timer = timer.map(|at| u64::try_from((at - self.epoch).as_millis()).unwrap().max(self.now));
+            let timer =
+                timer.map(|at| u64::try_from((at - self.epoch).as_millis()).expect("a short test").max(self.now));
             let Some(next) = packet.into_iter().chain(timer).min().filter(|next| *next <= end) else { break };
             self.now = next;
             while let Some(first) = self.net.first_entry().filter(|first| first.key().0 <= next) {
@@ -459,7 +462,7 @@ impl World {
                 self.phones[phone].online = false;
                 if let Some(session) = &self.phones[phone].session {
                     let number = session.number;
-                    self.post(500, Packet::Lost { phone, session: number, sequence: 0 });
+                    self.post(500, Packet::Lost { phone, session: number });
                 }
             }
             16..=18 => {

@@ -38,6 +38,14 @@ impl ListError {
             ListError::Xml(_) | ListError::Address | ListError::Empty => 400,
         }
     }
+
+    /// As [`super::Refused::warning`].
+    pub fn warning(self) -> Option<(u16, &'static str)> {
+        match self {
+            ListError::TooMany { max } => super::Refused::TooManyMembers { max }.warning(),
+            ListError::Xml(_) | ListError::Address | ListError::Empty => None,
+        }
+    }
 }
 
 /// What is to be done about an entry (RFC 5368 §9).
@@ -296,7 +304,8 @@ mod tests {
         ] {
             assert_eq!(seen(text), Err(expected), "{name}");
         }
-        assert_eq!(ListError::TooMany { max: 4 }.status(), 403);
+        let too_many = ListError::TooMany { max: 4 };
+        assert_eq!((too_many.status(), too_many.warning().map(|(code, _)| code)), (403, Some(399)));
         assert_eq!(ListError::Empty.status(), 400);
         let huge = list(&" ".repeat(100_000));
         assert_eq!(read(huge.as_bytes(), 4, user), Err(ListError::TooMany { max: 4 }));

@@ -46,6 +46,14 @@ impl ReferError {
             ReferError::ReferTo | ReferError::Address | ReferError::NoList | ReferError::Body(_) => 400,
         }
     }
+
+    /// As [`super::Refused::warning`].
+    pub fn warning(self) -> Option<(u16, &'static str)> {
+        match self {
+            ReferError::List(error) => error.warning(),
+            _ => None,
+        }
+    }
 }
 
 impl Referral {

@@ -65,7 +65,7 @@ impl Party {
         for (_, member) in self.members.iter().enumerate().filter(|(at, _)| *at != from) {
             let got = arrives(sender, member, &id, text).await?;
             let room = got.room.as_deref().unwrap_or_default();
-            let is_of_it = !room.is_empty() && self.room.focus.contains(room);
+            let is_of_it = !member.model.cpim || !room.is_empty() && self.room.focus.contains(room);
             check!(is_of_it, "what was said in the group came from {room:?} at {}", member.user);
         }
         Ok(id)

@@ -46,7 +46,7 @@ async fn add(ctx: Ctx) -> Verdict {
     accepted(&party.members[1].refer(&party.room, &dave.user, "").await?)?;
     let room = dave.is_invited(&party.room).await?;
     check!(room.subject == party.room.subject, "the subject came as {:?}", room.subject);
-    check!(room.by.as_deref() == Some(party.user(1)), "Referred-By is {:?}", room.by);
+    ctx.should(room.by.as_deref() == Some(party.user(1)), format!("Referred-By is {:?}", room.by));
     let text = format!("after {}", ctx.token);
     let id = party.round(0, &text).await?;
     arrives(&party.members[0], &dave, &id, &text).await?;
