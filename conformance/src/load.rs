@@ -4,6 +4,7 @@
 //! target that falls behind cannot hide it. Without a rate every user repeats its operation as fast as it is answered.
 
 mod agent;
+pub mod chat;
 mod flow;
 mod histogram;
 pub mod msrp;
@@ -164,9 +165,7 @@ impl LoadReport {
             let _ = writeln!(out, "{:.1} MB arrived, {:.2} MB/s", self.octets as f64 / 1e6, self.megabytes());
         }
         out += "latency";
-        for (name, q) in QUANTILES {
-            let _ = write!(out, "  {name} {:.2} ms", self.latency.quantile(q).as_secs_f64() * 1e3);
-        }
+        out += &quantiles(&self.latency);
         out += "\nanswers";
         for (status, count) in &self.answers {
             let _ = write!(out, "  {status}: {count}");
@@ -177,14 +176,15 @@ impl LoadReport {
 
     /// One JSON object; latencies in microseconds.
     pub fn to_json(&self) -> String {
-        let latency: BTreeMap<&str, u64> =
-            QUANTILES.iter().map(|(name, q)| (*name, self.latency.quantile(*q).as_micros() as u64)).collect();
+        self.json().to_string()
+    }
+
+    fn json(&self) -> serde_json::Value {
         serde_json::json!({
             "kind": self.kind, "target": self.target, "seconds": self.took.as_secs_f64(), "rate": self.rate(),
             "done": self.done, "failed": self.failed, "timeouts": self.timeouts, "resent": self.resent,
-            "late": self.late, "octets": self.octets, "megabytes_per_second": self.megabytes(), "latency_us": latency, "answers": self.answers,
+            "late": self.late, "octets": self.octets, "megabytes_per_second": self.megabytes(), "latency_us": micros(&self.latency), "answers": self.answers,
         })
-        .to_string()
     }
 
     fn add(&mut self, latency: Duration, outcome: Outcome) {
@@ -216,6 +216,17 @@ impl LoadReport {
 }
 
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
+
+fn quantiles(latency: &Histogram) -> String {
+    QUANTILES.iter().fold(String::new(), |mut out, (name, q)| {
+        let _ = write!(out, "  {name} {:.2} ms", latency.quantile(*q).as_secs_f64() * 1e3);
+        out
+    })
+}
+
+fn micros(latency: &Histogram) -> BTreeMap<&'static str, u64> {
+    QUANTILES.iter().map(|(name, q)| (*name, latency.quantile(*q).as_micros() as u64)).collect()
+}
 
 /// Opens the flows, registers who has to be reachable, then makes the load for its time.
 pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {

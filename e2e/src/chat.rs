@@ -167,6 +167,12 @@ impl Handset {
         self.sip.is_none()
     }
 
+    /// Whether it has none and may have one.
+    #[must_use]
+    pub fn may_come_back(&self) -> bool {
+        self.is_off() && self.rests.is_none()
+    }
+
     #[must_use]
     pub fn is_registered(&self) -> bool {
         self.registered
@@ -192,7 +198,8 @@ impl Handset {
             return;
         }
         for at in 0..self.outbox.len() {
-            if self.outbox[at].is_receipt && self.outbox[at].fate == Fate::Waits {
+            // The link may break on the way.
+            if self.outbox[at].is_receipt && self.outbox[at].fate == Fate::Waits && self.registered {
                 match self.main() {
                     Some(call) if self.calls[call].is_open() => self.say(call, at),
                     _ => self.page(at),
@@ -203,6 +210,7 @@ impl Handset {
         while let Some(at) = self.outbox.iter().position(|out| !out.is_receipt && out.fate == Fate::Waits) {
             // Behind one that is lost nothing goes before it.
             match (self.kind, self.main()) {
+                _ if !self.registered => return,
                 (Kind::Pager, _) if flying(self) == 0 => self.page(at),
                 (Kind::SimpleIm | Kind::Cpm, None) if flying(self) == 0 => return self.invite(at),
                 (Kind::SimpleIm | Kind::Cpm, Some(call)) if self.calls[call].is_open() && flying(self) < WINDOW => {

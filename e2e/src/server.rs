@@ -1,5 +1,6 @@
 //! `chappe testbed` on an address of the test's own: started, killed, started again.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -186,12 +187,23 @@ impl Server {
     /// # Panics
     /// When the command fails.
     pub fn ask(&self, command: &[&str]) -> serde_json::Value {
-        let output = Command::new(binary())
-            .args(command)
-            .args(["--json", "--data-dir"])
-            .arg(self.data_dir())
-            .output()
-            .expect("the binary can be started");
+        Server::run(command, &["--data-dir".as_ref(), self.data_dir().as_os_str()])
+    }
+
+    /// What `chappe load` says that it has made of this server: `["chat", "--users", "5"]`.
+    ///
+    /// # Panics
+    /// When it fails, or counts a failure.
+    pub fn load(&self, transport: &str, command: &[&str]) -> serde_json::Value {
+        let addr = self.addr(if transport == "ws" { "http" } else { transport });
+        let target = format!("sip:{addr};transport={transport}");
+        let command = [&["load"], command].concat();
+        Server::run(&command, &["--domain".as_ref(), crate::DOMAIN.as_ref(), "--target".as_ref(), target.as_ref()])
+    }
+
+    fn run(command: &[&str], more: &[&OsStr]) -> serde_json::Value {
+        let output =
+            Command::new(binary()).args(command).arg("--json").args(more).output().expect("the binary can be started");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{command:?}: {error}: {said}"))

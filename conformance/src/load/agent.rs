@@ -1,7 +1,9 @@
 //! One user of the load: registers, sends, calls, or answers.
 
 use std::fmt::Write as _;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,6 +33,20 @@ struct Answer {
     text: String,
 }
 
+/// A call that was answered with 200 and acknowledged.
+pub(super) struct Dialog {
+    /// The 200.
+    pub(super) answer: String,
+    target: String,
+    to: String,
+    call_id: String,
+    /// Route lines.
+    routes: String,
+}
+
+/// What takes calls: from the INVITE it makes the session description of the 200, or nothing of a refusal.
+pub(super) type Taker = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Option<String>> + Send>> + Send + Sync>;
+
 pub(super) struct Agent {
     options: Arc<LoadOptions>,
     flow: Flow,
@@ -42,6 +58,10 @@ pub(super) struct Agent {
     /// The challenge in use, the header that answers it and how often it was answered.
     credentials: Option<(&'static str, Challenge, u32)>,
     pub(super) resent: u64,
+    /// Parameters of the Contact, each behind a semicolon.
+    pub(super) tags: String,
+    /// Takes calls; without it they get a 200 without a body.
+    pub(super) taker: Option<Taker>,
 }
 
 fn id() -> u64 {
@@ -66,6 +86,8 @@ impl Agent {
             cseq: 0,
             credentials: None,
             resent: 0,
+            tags: String::new(),
+            taker: None,
             options: options.clone(),
             flow,
         };
@@ -100,7 +122,7 @@ impl Agent {
             Proto::Udp => String::new(),
             proto => format!(";transport={}", proto.name()),
         };
-        format!("<sip:{}@{}{transport}>", self.user, self.name)
+        format!("<sip:{}@{}{transport}>{}", self.user, self.name, self.tags)
     }
 
     pub(super) async fn register(&mut self) -> Result<(), String> {
@@ -129,29 +151,36 @@ impl Agent {
     pub(super) async fn call(&mut self, to: &str) -> Outcome {
         const SDP: &str =
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
+        let (set_up, dialog) = self.invite(to, "", SDP).await;
+        let Some(Dialog { target, to, call_id, routes, .. }) = dialog else { return set_up };
+        let (bye, _) = self.transact("BYE", &target, &to, &call_id, &routes, "").await;
+        Outcome { status: bye.status, ..set_up }
+    }
+
+    /// INVITE until its final answer, and the ACK for a 200. `lines` are more headers.
+    pub(super) async fn invite(&mut self, to: &str, lines: &str, sdp: &str) -> (Outcome, Option<Dialog>) {
         let uri = format!("sip:{to}@{}", self.options.domain());
         let call_id = format!("load-{:x}", id());
-        let lines = format!("Contact: {}\r\nContent-Type: application/sdp\r\n", self.contact());
-        let (set_up, answer) = self.transact("INVITE", &uri, &uri, &call_id, &lines, SDP).await;
-        let Some(answer) = answer.filter(|a| a.status == 200) else { return set_up };
+        let lines = format!("Contact: {}\r\n{lines}Content-Type: application/sdp\r\n", self.contact());
+        let (set_up, answer) = self.transact("INVITE", &uri, &uri, &call_id, &lines, sdp).await;
+        let Some(answer) = answer.filter(|a| a.status == 200) else { return (set_up, None) };
         let target = header(&answer.text, "Contact").map_or(uri.as_str(), uri_of).to_owned();
         let to = header(&answer.text, "To").unwrap_or("").to_owned();
-        let mut routes: Vec<&str> = headers(&answer.text, "Record-Route").collect();
-        routes.reverse();
+        let mut all: Vec<&str> = headers(&answer.text, "Record-Route").collect();
+        all.reverse();
         // One line may hold several values: their order turns round as well.
-        let mut lines = String::new();
-        for line in routes {
+        let mut routes = String::new();
+        for line in all {
             for route in crate::message::split_values(line).into_iter().rev() {
-                let _ = write!(lines, "Route: {route}\r\n");
+                let _ = write!(routes, "Route: {route}\r\n");
             }
         }
         let number = self.cseq;
-        let ack = self.text("ACK", &target, &to, &call_id, &lines, "", number).0;
+        let ack = self.text("ACK", &target, &to, &call_id, &routes, "", number).0;
         if self.flow.send(ack.as_bytes()).await.is_err() {
-            return Outcome { status: 0, ..set_up };
+            return (Outcome { status: 0, ..set_up }, None);
         }
-        let (bye, _) = self.transact("BYE", &target, &to, &call_id, &lines, "").await;
-        Outcome { status: bye.status, ..set_up }
+        (set_up, Some(Dialog { answer: answer.text, target, to, call_id, routes }))
     }
 
     /// The request and its branch.
@@ -282,7 +311,12 @@ impl Agent {
         if method == "ACK" || method.is_empty() {
             return;
         }
-        let mut out = String::from("SIP/2.0 200 OK\r\n");
+        let mut sdp = None;
+        if let (Some(taker), "INVITE") = (&self.taker, method) {
+            sdp = taker.clone()(request.to_owned()).await;
+        }
+        let refused = self.taker.is_some() && method == "INVITE" && sdp.is_none();
+        let mut out = format!("SIP/2.0 {}\r\n", if refused { "488 Not Acceptable Here" } else { "200 OK" });
         for name in ["Via", "Record-Route", "From", "Call-ID", "CSeq"] {
             for value in headers(request, name) {
                 let _ = write!(out, "{name}: {value}\r\n");
@@ -294,7 +328,11 @@ impl Agent {
         if method == "INVITE" {
             let _ = write!(out, "Contact: {}\r\n", self.contact());
         }
-        out += "Content-Length: 0\r\n\r\n";
+        let sdp = sdp.unwrap_or_default();
+        if !sdp.is_empty() {
+            out += "Content-Type: application/sdp\r\n";
+        }
+        let _ = write!(out, "Content-Length: {}\r\n\r\n{sdp}", sdp.len());
         let _ = self.flow.send(out.as_bytes()).await;
     }
 }

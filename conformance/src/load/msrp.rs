@@ -133,29 +133,31 @@ impl Sessions {
 
 /// One end of a session at a relay.
 #[derive(Debug, Clone)]
-struct End {
-    uri: String,
-    path: Vec<String>,
+pub(super) struct End {
+    pub(super) uri: String,
+    /// Use-Path.
+    pub(super) path: Vec<String>,
 }
 
 /// A connection on which the clients of some sessions have authenticated.
-struct Line {
-    read: Source,
-    write: Writing,
+pub(super) struct Line {
+    pub(super) read: Source,
+    pub(super) write: Writing,
     local: SocketAddr,
     via: Via,
     place: Place,
     ids: u64,
 }
 
-enum Source {
+pub(super) enum Source {
     Stream(Reading, Vec<u8>, Box<Decoder>),
-    Ws(ws::Reader<Reading>),
+    /// `true`: bodies are kept.
+    Ws(ws::Reader<Reading>, bool),
 }
 
 impl Source {
     /// The frames that came with one read; `None` at the end.
-    async fn frames(&mut self) -> Option<Vec<Frame>> {
+    pub(super) async fn frames(&mut self) -> Option<Vec<Frame>> {
         let mut frames = Vec::new();
         loop {
             match self {
@@ -166,8 +168,8 @@ impl Source {
                         frames.push(frame);
                     }
                 }
-                Source::Ws(reader) => {
-                    let mut decoder = Decoder::counting();
+                Source::Ws(reader, whole) => {
+                    let mut decoder = decoder(*whole);
                     decoder.feed(&reader.message().await.ok()??);
                     frames.extend(decoder.next().ok()?);
                 }
@@ -180,11 +182,12 @@ impl Source {
 }
 
 impl Line {
-    async fn open(place: &Place, via: Via) -> io::Result<Line> {
+    /// `whole`: bodies are kept, not only counted.
+    pub(super) async fn open(place: &Place, via: Via, whole: bool) -> io::Result<Line> {
         let (read, write, local, rest) = connect(place, via).await?;
         let read = match via {
-            Via::Ws => Source::Ws(ws::Reader::new(read, rest)),
-            _ => Source::Stream(read, vec![0; 65_536], Box::new(Decoder::counting())),
+            Via::Ws => Source::Ws(ws::Reader::new(read, rest), whole),
+            _ => Source::Stream(read, vec![0; 65_536], Box::new(decoder(whole))),
         };
         Ok(Line { read, write, local, via, place: place.clone(), ids: 0 })
     }
@@ -195,7 +198,12 @@ impl Line {
     }
 
     /// AUTH until there is a Use-Path.
-    async fn authenticate(&mut self, user: &str, password: &str, domain: Option<&str>) -> Result<End, String> {
+    pub(super) async fn authenticate(
+        &mut self,
+        user: &str,
+        password: &str,
+        domain: Option<&str>,
+    ) -> Result<End, String> {
         let (scheme, id) = (self.place.scheme(), self.id());
         let (uri, transport) = match self.via {
             Via::Ws => (format!("{scheme}://l{}.invalid:2855/{id};ws", self.local.port()), "ws"),
@@ -244,7 +252,11 @@ impl Line {
     }
 }
 
-fn wire(via: Via, frame: Vec<u8>) -> Vec<u8> {
+fn decoder(whole: bool) -> Decoder {
+    if whole { Decoder::default() } else { Decoder::counting() }
+}
+
+pub(super) fn wire(via: Via, frame: Vec<u8>) -> Vec<u8> {
     if via == Via::Ws { ws::frame(&frame) } else { frame }
 }
 
@@ -314,7 +326,7 @@ async fn receive(line: Line, connection: usize, sessions: Arc<Sessions>) {
     sessions.closed(connection);
 }
 
-fn report(on: &Frame, octets: u64) -> Vec<u8> {
+pub(super) fn report(on: &Frame, octets: u64) -> Vec<u8> {
     let (to, from) = (on.path_from().join(" "), on.path_to().join(" "));
     let (id, tid) = (on.id().unwrap_or(""), format!("r{}", &on.tid[..on.tid.len().min(31)]));
     format!(
@@ -425,8 +437,8 @@ pub async fn run(options: MsrpOptions) -> Result<LoadReport, LoadError> {
     };
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());
     for _ in 0..connections {
-        senders.push(Line::open(&place, via).await?);
-        receivers.push(Line::open(&place, via).await?);
+        senders.push(Line::open(&place, via, false).await?);
+        receivers.push(Line::open(&place, via, false).await?);
     }
     let (mut all, mut ends) = (Vec::new(), Vec::new());
     for number in 0..options.sessions {

@@ -189,6 +189,11 @@ impl Handset {
         }
         match what {
             What::Register if code == 200 => self.registered = true,
+            // Overloaded: it comes again.
+            What::Register if code >= 500 => {
+                self.off();
+                self.rest();
+            }
             What::Register => self.fault(format!("REGISTER got {code}")),
             What::Page(at) if matches!(code, 200 | 202) => self.outbox[at].fate = Fate::Taken,
             What::Page(at) => {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use chappe_conformance::Target;
+use chappe_conformance::load::chat::{self, ChatOptions};
 use chappe_conformance::load::msrp::{self, MsrpOptions};
-use chappe_conformance::load::{self, Kind, LoadOptions, LoadReport};
+use chappe_conformance::load::{self, Kind, LoadOptions};
+use chappe_conformance::{Proto, Target};
 use clap::{Args, Subcommand};
 
 use super::output::{self, say};
@@ -28,6 +29,12 @@ pub(super) enum Command {
         after_help = "Examples:\n  chappe load call --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 50"
     )]
     Call(Load),
+    /// Chat sessions that end at the server: some users write, as many others read
+    #[command(
+        after_help = "Examples:\n  chappe load chat --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --rate 100 --receipts\n  \
+                            chappe load chat --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --absent"
+    )]
+    Chat(Chat),
     /// MSRP sessions through a relay: both ends of each authenticate, one sends to the other
     #[command(
         after_help = "Examples:\n  chappe load msrp --target msrp:localhost:2855 --sessions 10 --size 1000 --reports\n  \
@@ -80,6 +87,21 @@ pub(super) struct Msrp {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Chat {
+    #[command(flatten)]
+    load: Load,
+    /// Conversations, spread over the users; by default one for each that writes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    conversations: usize,
+    /// Ask for delivery notifications, and measure when they come
+    #[arg(long)]
+    receipts: bool,
+    /// The readers are absent, and come when the time is over: what is kept for them, and how fast they get it
+    #[arg(long)]
+    absent: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Load {
     /// sip:HOST:PORT[;transport=udp|tcp|tls|ws]
     #[arg(long, value_name = "URI")]
@@ -87,7 +109,7 @@ pub(super) struct Load {
     /// Domain of the accounts; by default the host of the target
     #[arg(long, value_name = "D")]
     domain: Option<String>,
-    /// Users that act, each over a flow of its own; messages and calls need as many again to receive
+    /// Users that act, each over a flow of its own; messages, calls and chats need as many again to receive
     #[arg(long, value_name = "N", default_value_t = 5)]
     users: usize,
     /// Number of the first account
@@ -118,10 +140,17 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Register(load) => (Kind::Register, load),
         Command::Message(load) => (Kind::Message, load),
         Command::Call(load) => (Kind::Call, load),
+        Command::Chat(load) => return chat(load).await,
         Command::Msrp(load) => return msrp(load).await,
     };
+    let json = load.json;
+    let report = load::run(options(load, kind)?).await?;
+    say_report(json, report.exit_ok(), || report.to_json(), || report.to_text())
+}
+
+fn options(load: Load, kind: Kind) -> Result<LoadOptions, Usage> {
     let target = Target::parse(&load.target).map_err(|error| Usage(error.to_string()))?;
-    let options = LoadOptions {
+    Ok(LoadOptions {
         domain: load.domain,
         user: load.user,
         password: load.password,
@@ -131,8 +160,19 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         time: Duration::from_secs(load.time),
         size: load.size,
         ..LoadOptions::new(target, kind)
-    };
-    say_report(&load::run(options).await?, load.json)
+    })
+}
+
+async fn chat(chat: Chat) -> anyhow::Result<u8> {
+    let json = chat.load.json;
+    let conversations = if chat.conversations == 0 { chat.load.users } else { chat.conversations };
+    let load = options(chat.load, Kind::Message)?;
+    if load.target.proto == Proto::Udp {
+        return Err(Usage("chat sessions want a connection: give the target ;transport=tcp, tls or ws".into()).into());
+    }
+    let options = ChatOptions { load, conversations, receipts: chat.receipts, absent: chat.absent };
+    let report = chat::run(options).await?;
+    say_report(json, report.exit_ok(), || report.to_json(), || report.to_text())
 }
 
 async fn msrp(load: Msrp) -> anyhow::Result<u8> {
@@ -152,15 +192,23 @@ async fn msrp(load: Msrp) -> anyhow::Result<u8> {
     };
     match msrp::run(options).await {
         Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
-        report => say_report(&report?, load.json),
+        report => {
+            let report = report?;
+            say_report(load.json, report.exit_ok(), || report.to_json(), || report.to_text())
+        }
     }
 }
 
-fn say_report(report: &LoadReport, json: bool) -> anyhow::Result<u8> {
+fn say_report(
+    json: bool,
+    ok: bool,
+    to_json: impl FnOnce() -> String,
+    to_text: impl FnOnce() -> String,
+) -> anyhow::Result<u8> {
     if json {
-        say!("{}", report.to_json())?;
+        say!("{}", to_json())?;
     } else {
-        output::print(report.to_text())?;
+        output::print(to_text())?;
     }
-    Ok(if report.exit_ok() { OK } else { FAILED })
+    Ok(if ok { OK } else { FAILED })
 }
