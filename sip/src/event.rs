@@ -394,6 +394,11 @@ impl Subscription {
         (self.state == State::Active && !self.awaiting).then(|| self.notified + u64::from(every))
     }
 
+    /// What is to be told next is due at once, whatever the rate: what the subscriber may see has changed.
+    pub fn hurry(&mut self) {
+        self.not_before = 0;
+    }
+
     /// It has been decided that the subscriber may see the state; a NOTIFY follows.
     pub fn grant(&mut self) {
         if self.state == State::Pending {

@@ -292,7 +292,12 @@ fn a_refresh_may_be_spared_the_notify() {
 #[test]
 fn what_was_granted_may_be_suspended_and_granted_again() {
     let mut subscription = take(SUBSCRIBE).unwrap();
+    subscription.notify("", "<sip:s@h>", None, NOW);
+    subscription.notified(Some(200), None, NOW);
+    assert_eq!(subscription.may_notify(), Some(NOW + 5));
     subscription.suspend();
+    subscription.hurry();
+    assert_eq!(subscription.may_notify(), Some(0), "what it may see has changed");
     assert_eq!((subscription.state(), subscription.shows_state()), (State::Pending, false));
     subscription.grant();
     assert_eq!((subscription.state(), subscription.shows_state()), (State::Active, true));
