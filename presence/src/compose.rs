@@ -29,7 +29,7 @@ pub fn compose(entity: &str, contact: &str, sources: &[Source<'_>], silent: &[Si
     let mut newest: Vec<&Source<'_>> = sources.iter().collect();
     newest.sort_by_key(|source| (std::cmp::Reverse(source.updated), source.order));
     let mut writer = Writer::default();
-    tuples(&newest, &mut writer);
+    tuples(&newest, contact, &mut writer);
     let told = newest.iter().flat_map(|s| &s.document.tuples).filter_map(|t| t.service.as_ref());
     let mut described: Vec<(&str, &str)> = told.map(|(id, version)| (&**id, &**version)).collect();
     for device in silent {
@@ -61,13 +61,15 @@ pub fn compose(entity: &str, contact: &str, sources: &[Source<'_>], silent: &[Si
     writer.finish(entity)
 }
 
-fn tuples(newest: &[&Source<'_>], writer: &mut Writer) {
+/// The presentity's own address says nothing of which device it is.
+fn tuples(newest: &[&Source<'_>], own: &str, writer: &mut Writer) {
+    let is_device = |contact: &str| !contact.is_empty() && contact != own;
     let mut shown: Vec<(&Source<'_>, &Tuple)> = Vec::new();
     for source in newest {
         for tuple in &source.document.tuples {
             let same = |(other, shown): &(&Source<'_>, &Tuple)| {
                 shown.id == tuple.id
-                    && (other.device == source.device || (!tuple.contact.is_empty() && shown.contact == tuple.contact))
+                    && (other.device == source.device || (is_device(&tuple.contact) && shown.contact == tuple.contact))
             };
             if !shown.iter().any(same) {
                 shown.push((source, tuple));
@@ -147,6 +149,13 @@ mod tests {
         }
         let moved = tuple("t1", "open", "sip:bob@elsewhere");
         assert_eq!(composed(&[(1, 10, 1, old), (2, 20, 1, moved.clone())]), moved, "a device that moved");
+    }
+
+    #[test]
+    fn the_address_of_the_user_is_no_device() {
+        let (one, other) = (tuple("t1", "open", "sip:bob@example.com"), tuple("t1", "closed", "sip:bob@example.com"));
+        let expected = format!("{one}{}", other.replace("t1", "t1.2"));
+        assert_eq!(composed(&[(1, 10, 1, one), (2, 20, 2, other)]), expected);
     }
 
     #[test]

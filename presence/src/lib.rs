@@ -3,6 +3,7 @@
 //! A [`publish::Publications`] takes PUBLISH requests, [`compose::compose`] makes one document of what they hold.
 #![warn(missing_debug_implementations)]
 
+pub mod book;
 pub mod capability;
 pub mod compose;
 pub mod filter;

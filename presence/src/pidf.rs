@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::ns::Ns;
-use crate::xml::{self, Element, Limits, XmlError};
+use crate::xml::{self, Element, Limits, Node, XmlError};
 
 /// Its media type.
 pub const MEDIA_TYPE: &str = "application/pidf+xml";
@@ -133,9 +133,8 @@ impl Tuple {
         let open = match status.child(Ns::PIDF, "basic").map(Element::text).as_deref() {
             Some("open") => Some(true),
             Some("closed") => Some(false),
-            // §4.1.4: no other value.
-            Some(_) => return Err(XmlError::Invalid("basic")),
-            None => None,
+            // §4.1.4 has no other value; baresip begins with "unknown", which says as much as nothing.
+            Some(_) | None => None,
         };
         let contact = element.child(Ns::PIDF, "contact").map(|e| short(&e.text())).unwrap_or_default();
         let service = element.child(Ns::OMA, "service-description").and_then(|description| {
@@ -144,7 +143,13 @@ impl Tuple {
             Some((short(&id.text()), version))
         });
         let id = id(element).ok_or(XmlError::Invalid("tuple"))?.into();
-        Ok(Tuple { id, open, contact, service, tail: Piece::tail(element.clone()) })
+        let mut element = element.clone();
+        if open.is_none() {
+            element.elements_mut().filter(|e| e.is(Ns::PIDF, "status")).for_each(|status| {
+                status.nodes.retain(|node| !matches!(node, Node::Element(e) if e.is(Ns::PIDF, "basic")));
+            });
+        }
+        Ok(Tuple { id, open, contact, service, tail: Piece::tail(element) })
     }
 }
 
@@ -288,6 +293,17 @@ mod tests {
     }
 
     #[test]
+    fn a_basic_status_that_is_none_is_not_passed_on() {
+        let text = DOCUMENT.replace("<p:basic>open</p:basic>", "<p:basic>unknown</p:basic><x xmlns='urn:x'/>");
+        let document = parse(&text).unwrap();
+        let mut writer = Writer::default();
+        writer.tuple("chat", &document.tuples[0]);
+        let text = writer.finish("sip:bob@example.com");
+        assert_eq!(document.tuples[0].open, None);
+        assert!(text.contains("<status><o:x xmlns:o=\"urn:x\"/></status>"), "{text}");
+    }
+
+    #[test]
     fn what_is_no_presence_document() {
         let tuple = r#"<tuple id="a"><status/></tuple>"#;
         let many = tuple.repeat(2);
@@ -295,11 +311,6 @@ mod tests {
             ("tuple without id", "<tuple><status/></tuple>", XmlError::Invalid("tuple")),
             ("tuple without status", r#"<tuple id="a"/>"#, XmlError::Missing("status")),
             ("id twice", &many, XmlError::Invalid("tuple")),
-            (
-                "neither open nor closed",
-                r#"<tuple id="a"><status><basic>away</basic></status></tuple>"#,
-                XmlError::Invalid("basic"),
-            ),
             ("too many", &"<note/>".repeat(65), XmlError::OverLimit { what: "tuples, persons and devices", max: 64 }),
         ] {
             let text = format!(r#"<presence xmlns="urn:ietf:params:xml:ns:pidf" entity="sip:a@b">{inside}</presence>"#);

@@ -237,9 +237,11 @@ impl Publications {
     }
 }
 
-/// Two requests over the same connection, or from the same address where there is none.
+/// Two requests over the same connection, or from the same address where there is none. A flow to port 0 is that of a
+/// device which is known to be behind somebody else's connection: it is nobody's.
 pub fn same_flow(a: &Flow, b: &Flow) -> bool {
     match (a.connection, b.connection) {
+        (0, 0) if a.remote.port() == 0 => false,
         (0, 0) => a.transport == b.transport && a.remote == b.remote,
         (a, b) => a == b,
     }
@@ -386,6 +388,9 @@ mod tests {
         assert!(!all.withdraw(&flow(7, 1)));
         assert!(all.withdraw(&flow(0, 2)));
         assert_eq!(left(&all), "bc", "over UDP the address is the flow");
+        let nobodys = flow(0, 0);
+        all.publish(&request("", &body("open")), &policy, "e".into(), nobodys, NOW).unwrap();
+        assert!(!all.withdraw(&nobodys) && !all.speaks(&nobodys), "a device behind a proxy has no flow to us");
     }
 
     #[test]

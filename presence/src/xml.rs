@@ -88,6 +88,13 @@ impl Element {
         })
     }
 
+    pub fn elements_mut(&mut self) -> impl Iterator<Item = &mut Element> {
+        self.nodes.iter_mut().filter_map(|node| match node {
+            Node::Element(element) => Some(element),
+            Node::Text(_) => None,
+        })
+    }
+
     pub fn child(&self, ns: Ns, name: &str) -> Option<&Element> {
         self.elements().find(|e| e.ns == ns && &*e.name == name)
     }
