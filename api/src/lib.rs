@@ -12,6 +12,7 @@ pub mod management;
 mod node;
 mod openapi;
 mod pages;
+mod presence;
 pub mod public;
 pub mod serve;
 mod trace;
@@ -20,6 +21,7 @@ mod websocket;
 
 pub use error::NodeError;
 pub use node::*;
+pub use presence::{PresenceOf, PublicationOf, WatcherOf};
 pub use serve::{Door, Limits, OpenDoor, Peer, Server};
 pub use transport::NetDoor;
 pub use websocket::{Protocol, Upgrade, WebSockets};

@@ -28,6 +28,7 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/registrations/{aor}", get(registration))
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
+        .route("/api/presence/{aor}", get(presence))
         .route("/api/msrp", get(msrp_sessions))
         .route("/api/msrp/{id}", delete(end_msrp_session))
         .route("/api/explain/{id}", get(explain))
@@ -116,6 +117,10 @@ async fn queue(
     PageQuery(page): PageQuery,
 ) -> Result<impl IntoResponse, NodeError> {
     node.queue(&aor, page).await.map(Json)
+}
+
+async fn presence(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.presence(&aor).await.map(Json)
 }
 
 async fn msrp_sessions(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::NodeError;
+use crate::{NodeError, PresenceOf};
 
 /// The running server.
 #[async_trait]
@@ -37,6 +37,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// Ends a session of the MSRP relay: what comes for it is refused from then on.
     async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError>;
+
+    /// What the devices of a user have published, and who watches.
+    async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError>;
 
     /// What became of a message, by its Message-ID or Call-ID.
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError>;
@@ -201,6 +204,11 @@ pub struct Counts {
     /// Sessions of the MSRP relay.
     #[serde(default)]
     pub msrp_sessions: u64,
+    /// Publications of presence, and subscriptions of whatever package.
+    #[serde(default)]
+    pub publications: u64,
+    #[serde(default)]
+    pub subscriptions: u64,
     pub messages: MessageCounts,
 }
 

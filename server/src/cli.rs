@@ -72,6 +72,9 @@ enum Command {
     /// Show the sessions of the MSRP relay, or end one
     #[command(subcommand)]
     Msrp(MsrpCommand),
+    /// Show what the devices of a user have published, and who watches
+    #[command(after_help = "Examples:\n  chappe presence bob@example.com\n  chappe presence bob@example.com --json")]
+    Presence(Presence),
     /// Tell what became of a message
     #[command(
         after_help = "Examples:\n  chappe explain 34jk324j\n\nThe ID is the Message-ID of the message (CPIM, IMDN) \
@@ -160,6 +163,15 @@ struct Explain {
 }
 
 #[derive(Debug, Args)]
+struct Presence {
+    /// USER@DOMAIN
+    #[arg(value_name = "USER")]
+    user: String,
+    #[command(flatten)]
+    inspect: Inspect,
+}
+
+#[derive(Debug, Args)]
 struct Trace {
     /// USER@DOMAIN
     #[arg(value_name = "USER")]
@@ -204,6 +216,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Registrations(of) => soon(inspect::registrations(of)),
         Command::Queue(of) => soon(inspect::queue(of)),
         Command::Msrp(command) => soon(inspect::msrp(command)),
+        Command::Presence(presence) => soon(inspect::presence(presence)),
         Command::Explain(explain) => soon(inspect::explain(explain)),
         Command::Trace(trace) => soon(inspect::trace(trace)),
         Command::Doctor(inspect) => soon(crate::doctor::run(inspect.place.load()?, inspect.json)),

@@ -33,9 +33,11 @@ use crate::persist::Persist;
 use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
 use crate::service::agent::{CallLimits, CallTable};
+use crate::service::capability::Capabilities;
 use crate::service::chat::Chat;
 use crate::service::drain::Drain;
 use crate::service::notify::Watched;
+use crate::service::presence::PresenceAgent;
 use crate::shard::{Shard, Turn, answer_flow};
 use crate::sip_counters::SipCounters;
 use crate::timers::Alarm;
@@ -109,6 +111,8 @@ pub struct Core {
     pub gruu: GruuKey,
     pub waiting: Waiting,
     pub watched: Watched,
+    pub presence: PresenceAgent,
+    pub capabilities: Capabilities,
     pub calls: CallTable,
     pub recent_receipts: RecentReceipts,
     pub drain: Drain,
@@ -146,6 +150,8 @@ pub struct Parts {
     pub waiting: Waiting,
     pub drain: Drain,
     pub chat: Chat,
+    pub presence: PresenceAgent,
+    pub capabilities: Capabilities,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -185,6 +191,8 @@ impl Core {
             gruu: parts.gruu,
             waiting: parts.waiting,
             watched: Watched::default(),
+            presence: parts.presence,
+            capabilities: parts.capabilities,
             calls: CallTable::default(),
             recent_receipts: RecentReceipts::default(),
             resolver: parts.resolver,
@@ -564,6 +572,7 @@ impl Events for Front {
             crate::service::notify::registration_changed(core, &change.aor, &change.before, &change.after);
             core.persist.later(&change.aor);
         }
+        crate::service::presence::flow_closed(core, flow);
         for cell in 0..SHARDS {
             if !self.0.cells[cell].shard.lock().layer.is_empty() {
                 core.visit_cell(cell, |turn| turn.shard.layer.flow_closed(flow));

@@ -64,6 +64,8 @@ const PAGE: usize = 4096;
 const FLUSH: Duration = Duration::from_secs(3);
 /// One part of the bindings is looked through for lapsed ones in this time.
 const SWEEP: Duration = Duration::from_millis(500);
+/// How often lapsed publications are looked for.
+const PRESENCE: Duration = Duration::from_secs(1);
 /// How often lapsed messages are looked for.
 const EXPIRE: Duration = Duration::from_secs(5);
 /// How often the fates of long ago and old nonces are forgotten.
@@ -145,6 +147,7 @@ impl Running {
         tasks.spawn(flush(Arc::clone(&core)));
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
+        tasks.spawn(presence(Arc::clone(&core)));
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
@@ -315,6 +318,15 @@ async fn sweep(core: Arc<Core>) {
             crate::service::notify::registration_changed(&core, &change.aor, &change.before, &change.after);
             core.persist.later(&change.aor);
         }
+    }
+}
+
+/// Ends what was published and has run out.
+async fn presence(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(PRESENCE);
+    loop {
+        ticks.tick().await;
+        crate::service::presence::tick(&core);
     }
 }
 

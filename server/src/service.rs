@@ -1,6 +1,7 @@
 //! The services, one file each, and which of them a request is for.
 
 pub mod agent;
+pub mod capability;
 pub mod chat;
 pub mod drain;
 pub mod echo;
@@ -8,6 +9,7 @@ pub mod echo_call;
 pub mod notify;
 pub mod options;
 pub mod pager;
+pub mod presence;
 pub mod proxy;
 pub mod receipt;
 pub mod registrar;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 use chappe_sip::layer::{Event, ServerKey};
 use chappe_sip::outbound::FlowToken;
 use chappe_sip::proxy::{Destination, Routed};
-use chappe_sip::{Flow, HeaderName, Message, Method, Reply, Scheme, Uri};
+use chappe_sip::{Flow, Message, Method, Scheme, Uri};
 
 use crate::pipeline::{self, Sender};
 use crate::shard::Turn;
@@ -61,6 +63,13 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
     match (routed.destination, uri.scheme) {
         (Destination::Server, _) => options::for_server(turn, request),
         (Destination::User, _) | (Destination::Elsewhere, Scheme::Tel) => {
+            let mut request = request;
+            if presence::may_be_list(message.method(), chappe_sip::event::package_name(&message)) {
+                request = match presence::list(turn, request, &uri) {
+                    Ok(()) => return,
+                    Err(request) => request,
+                };
+            }
             let Some(user) = pipeline::addressee(turn, &uri) else {
                 // A temporary GRUU hides its user.
                 return match turn.core.gruu.read(&uri) {
@@ -80,10 +89,9 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
                     echo_call::invite(turn, request)
                 }
                 Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, &user),
-                Method::Publish => {
-                    let reply = Reply::new(&message, 489, &turn.core.tag());
-                    let bytes = reply.header(HeaderName::AllowEvents, notify::EVENTS).finish();
-                    turn.respond(request.key, 489, bytes);
+                Method::Publish => presence::publish(turn, request, &user),
+                Method::Options if uri.param("gr").is_none() && capability::is_query(turn.core, &message) => {
+                    capability::options(turn, request, routed, user);
                 }
                 Method::Invite if uri.param("gr").is_none() => {
                     if let Err(request) = chat::invited(turn, request, &user) {
@@ -120,6 +128,7 @@ pub fn response(turn: &mut Turn<'_>, user: u64, message: &Message) {
         Some(Work::Pager(work)) => pager::response(turn, token, work, message.status(), Some(message)),
         Some(Work::Drain(work)) => drain::ended(turn, token, work, message.status()),
         Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status(), Some(message)),
+        Some(Work::Capability(work)) => capability::response(turn, token, work, message.status(), Some(message)),
         None => {}
     }
 }
@@ -154,6 +163,7 @@ pub fn event(turn: &mut Turn<'_>, event: Event) {
         Some(Work::Pager(work)) => pager::response(turn, token, work, status, None),
         Some(Work::Drain(work)) => drain::ended(turn, token, work, status),
         Some(Work::Notify(work)) => notify::ended(turn, token, work, status, None),
+        Some(Work::Capability(work)) => capability::response(turn, token, work, status, None),
         None => {}
     }
 }

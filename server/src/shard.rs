@@ -130,6 +130,7 @@ impl Turn<'_> {
                 match work {
                     Work::Proxied(work) => crate::service::proxy::deadline(self, token, work),
                     Work::Pager(work) => crate::service::pager::deadline(self, token, work),
+                    Work::Capability(work) => crate::service::capability::deadline(self, token, *work),
                     work => self.shard.works.put(token, work),
                 }
             }

@@ -1,5 +1,6 @@
 //! What the transaction users of one shard have under way, by tokens that are never used again.
 
+use crate::service::capability::Poll;
 use crate::service::drain::Attempt;
 use crate::service::notify::Notification;
 use crate::service::pager::Pager;
@@ -15,6 +16,8 @@ pub enum Work {
     Drain(Box<Attempt>),
     /// A NOTIFY that waits for its answer.
     Notify(Box<Notification>),
+    /// Devices that are asked what they can do.
+    Capability(Box<Poll>),
 }
 
 /// Names a piece of work and one of its branches, or a call and one of its requests; fits the token of a transaction.

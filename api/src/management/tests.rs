@@ -88,6 +88,11 @@ impl Node for Fake {
         if id == "7" { Ok(()) } else { Err(NodeError::NotFound { what: "MSRP session" }) }
     }
 
+    async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError> {
+        let aor = self.show(aor).await?.aor;
+        Ok(PresenceOf { aor, publications: vec![], watchers: vec![], document: String::new() })
+    }
+
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         Ok(Explanation { id: id.into(), events: vec![] })
     }

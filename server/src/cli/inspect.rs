@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use axum::http::Method;
-use chappe_api::{Explanation, List, MsrpKind, MsrpSession, Queue, Registered, Status, Waiting};
+use chappe_api::{Explanation, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Table, say};
-use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfUser, Trace};
+use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfUser, Presence, Trace};
 use crate::admin::{Admin, segment};
 
 /// Rows asked for at a time.
@@ -39,6 +39,7 @@ pub(super) async fn status(options: Inspect) -> anyhow::Result<u8> {
     say!("  connections  {}", counts.connections)?;
     say!("  transactions {}", counts.transactions)?;
     say!("  msrp         {} sessions", counts.msrp_sessions)?;
+    say!("  presence     {} publications, {} subscriptions", counts.publications, counts.subscriptions)?;
     if counts.banned > 0 {
         say!("  banned       {} addresses", counts.banned)?;
     }
@@ -144,6 +145,41 @@ pub(super) async fn msrp(command: MsrpCommand) -> anyhow::Result<u8> {
             Ok(OK)
         }
     }
+}
+
+pub(super) async fn presence(options: Presence) -> anyhow::Result<u8> {
+    let admin = options.inspect.place.running()?;
+    let presence: PresenceOf = admin.get(&format!("/api/presence/{}", segment(&options.user))).await?;
+    if options.inspect.json {
+        return output::json(&presence).map(|()| OK);
+    }
+    let mut published = Table::new(["publication", "services", "flow", "expires"]);
+    for publication in &presence.publications {
+        published.row([
+            publication.etag.clone(),
+            publication.services.join(", "),
+            publication.flow.clone(),
+            output::until(publication.expires),
+        ]);
+    }
+    let mut watchers = Table::new(["watcher", "status", "rule", "since (UTC)", "expires"]);
+    for watcher in &presence.watchers {
+        watchers.row([
+            watcher.uri.clone(),
+            watcher.status.clone(),
+            watcher.rule.clone(),
+            output::date(watcher.since),
+            output::until(watcher.expires),
+        ]);
+    }
+    for (table, none) in [(published, "Nothing is published."), (watchers, "Nobody watches.")] {
+        match table.is_empty() {
+            true => say!("{none}")?,
+            false => output::print(&table)?,
+        }
+    }
+    say!("\n{}", presence.document.trim_end())?;
+    Ok(OK)
 }
 
 pub(super) async fn explain(options: Explain) -> anyhow::Result<u8> {

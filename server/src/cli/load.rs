@@ -35,6 +35,11 @@ pub(super) enum Command {
                             chappe load chat --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --absent"
     )]
     Chat(Chat),
+    /// Fetches of the presence of users that have published: SUBSCRIBE, 200, NOTIFY, 200
+    #[command(
+        after_help = "Examples:\n  chappe load presence --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 500"
+    )]
+    Presence(Load),
     /// MSRP sessions through a relay: both ends of each authenticate, one sends to the other
     #[command(
         after_help = "Examples:\n  chappe load msrp --target msrp:localhost:2855 --sessions 10 --size 1000 --reports\n  \
@@ -141,6 +146,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Message(load) => (Kind::Message, load),
         Command::Call(load) => (Kind::Call, load),
         Command::Chat(load) => return chat(load).await,
+        Command::Presence(load) => (Kind::Presence, load),
         Command::Msrp(load) => return msrp(load).await,
     };
     let json = load.json;

@@ -50,6 +50,8 @@ pub(super) fn testbed(options: Testbed) -> anyhow::Result<u8> {
     // A server for tests sends nothing into the world unless it is told to.
     config.sip.next_hops.get_or_insert_with(|| Network::LOOPBACK.to_vec());
     config.msrp.next_hops.get_or_insert_with(|| Network::LOOPBACK.to_vec());
+    // Whoever tries it has no client that writes rules yet.
+    config.presence.default.get_or_insert(crate::config::Unruled::Allow);
     let kept = options.place.data_dir.is_some() || options.place.config.is_some();
     let scratch = if kept { None } else { Some(Scratch::new()?) };
     if let Some(scratch) = &scratch {

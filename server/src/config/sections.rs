@@ -37,6 +37,8 @@ section! {
         pub sip: Table<Sip> = Table::default();
         pub message: Table<Message> = Table::default();
         pub chat: Table<Chat> = Table::default();
+        pub presence: Table<Presence> = Table::default();
+        pub capability: Table<Capability> = Table::default();
         pub http: Table<Http> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
         pub media: Table<Media> = Table::default();
@@ -203,6 +205,61 @@ section! {
         /// A device that has signed off, or whose registration has run out, still gets what its user is sent, and sends from
         /// other devices, within this time. 0 for none. The eight devices of a user that were there last count.
         pub device_retention: Duration = days(7) => seconds(0)..=days(365);
+    }
+}
+
+choice! {
+    /// What becomes of a watcher that no rule of the presentity is for.
+    pub enum Unruled {
+        Allow = "allow",
+        Confirm = "confirm",
+        Block = "block",
+    }
+}
+
+section! {
+    /// Presence: who is there, for those who may know. Nothing of it is on disk.
+    pub struct Presence {
+        /// What becomes of a watcher that no rule of the presentity is for: "allow" shows all to every user of this server,
+        /// "confirm" lets it wait until the presentity decides, "block" refuses it. Where the presentity has written rules,
+        /// "allow" is taken for "confirm". By default "confirm", in a testbed "allow".
+        pub default: Option<Unruled> = None => Example(r#""confirm""#);
+        /// Shortest lifetime of a publication; less is refused with 423.
+        pub min_expires: Duration = minutes(1) => seconds(1)..=days(1);
+        /// Longest lifetime of a publication; more is cut down to it.
+        pub max_expires: Duration = hours(1) => seconds(1)..=days(30);
+        /// Longest document; more is refused with 413.
+        pub max_size: Size = Size::kib(32) => Size(500)..=Size::mib(1);
+        /// Publications of one user; the oldest gives way.
+        pub publications_per_user: u32 = 16 => 1..=1000;
+        /// Publications of all users.
+        pub max_publications: u32 = 1_000_000 => 1..=100_000_000;
+        /// Subscriptions to one user; more are refused with 503.
+        pub watchers_per_user: u32 = 1000 => 1..=1_000_000;
+        /// Subscriptions of all packages; more are refused with 503.
+        pub max_subscriptions: u32 = 1_000_000 => 1..=100_000_000;
+        /// Entries of a list that is subscribed to; a longer list in a request is refused with 400.
+        pub list_entries: u32 = 1000 => 1..=100_000;
+        /// Whether what a device published is taken back at once when its connection ends or its registration does.
+        pub withdraw_dead: bool = true;
+    }
+}
+
+section! {
+    /// What the devices of users can do, for RCS clients that ask with OPTIONS.
+    pub struct Capability {
+        /// Whether such a question is answered for all devices in one. Without it, it is passed on like any OPTIONS.
+        pub enabled: bool = true;
+        /// A device that has answered is not asked again for so long, whoever wants to know.
+        pub fresh: Duration = minutes(1) => seconds(0)..=days(1);
+        /// How long devices have to answer.
+        pub answer_within: Duration = seconds(3) => millis(100)..=seconds(20);
+        /// Questions of one user in a second that may reach devices; the rest is answered from what is known. 0: any.
+        pub rate: u32 = 10 => 0..=1_000_000;
+        /// How many more at once.
+        pub burst: u32 = 100 => 0..=1_000_000;
+        /// Users whose devices' answers are remembered.
+        pub max_users: u32 = 200_000 => 100..=100_000_000;
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, MsrpSession, Node, NodeError, Page, Queue,
-    Readiness, Registered, Status, TraceLine, Waiting,
+    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, MsrpSession, Node, NodeError, Page, PresenceOf,
+    Queue, Readiness, Registered, Status, TraceLine, Waiting,
 };
 use chappe_store::Wanted;
 use tokio::sync::broadcast;
@@ -60,6 +60,8 @@ impl Node for Operator {
                 + transactions.non_invite_clients) as u64,
             banned: core.admission.bans.count(core.uptime_ms()) as u64,
             msrp_sessions: self.relay.sessions_now(),
+            publications: core.presence.counts().publications as u64,
+            subscriptions: core.watched.count() as u64,
             messages: self.messages(),
         };
         Ok(Status {
@@ -132,6 +134,44 @@ impl Node for Operator {
             out.family("chappe_sip_work", Kind::Gauge, "Requests being forwarded or delivered now.").sample(&[], work);
             out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions of whatever package now.")
                 .sample(&[], core.watched.count());
+            let presence = core.presence.counts();
+            for (name, help, value) in [
+                ("chappe_presence_publications", "Publications that are valid now.", presence.publications),
+                ("chappe_presence_watchers", "Watchers of presence now.", presence.watchers),
+                ("chappe_presence_pending", "Watchers that wait for a decision.", presence.pending),
+                (
+                    "chappe_capability_users",
+                    "Users of whose devices' abilities something is known.",
+                    core.capabilities.users(),
+                ),
+            ] {
+                out.family(name, Kind::Gauge, help).sample(&[], value);
+            }
+            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            let (presence, capability) = (&core.presence, &core.capabilities);
+            for (name, help, value) in [
+                ("chappe_presence_published_total", "PUBLISH requests accepted.", load(&presence.published)),
+                ("chappe_presence_refused_total", "PUBLISH requests refused.", load(&presence.refused)),
+                (
+                    "chappe_presence_withdrawn_total",
+                    "Publications that went with their flow.",
+                    load(&presence.withdrawn),
+                ),
+                ("chappe_capability_queries_total", "Questions for abilities.", load(&capability.queries)),
+                ("chappe_capability_devices_asked_total", "Devices asked.", load(&capability.asked)),
+                (
+                    "chappe_capability_from_memory_total",
+                    "Questions that reached no device.",
+                    load(&capability.from_memory),
+                ),
+                (
+                    "chappe_capability_throttled_total",
+                    "Devices not asked because somebody asks too often.",
+                    load(&capability.throttled),
+                ),
+            ] {
+                counter(out, name, help, value);
+            }
             out.family("chappe_sip_calls", Kind::Gauge, "Calls of the server itself now.")
                 .sample(&[], core.calls.count());
             counter(
@@ -202,6 +242,11 @@ impl Node for Operator {
     async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError> {
         let found = self.relay.kill(session_number(id)?);
         if found { Ok(()) } else { Err(NodeError::NotFound { what: "MSRP session" }) }
+    }
+
+    async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        Ok(crate::service::presence::seen(&self.core, &aor))
     }
 
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {

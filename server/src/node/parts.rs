@@ -10,6 +10,7 @@ use chappe_auth::{GateConfig, Qop};
 use chappe_chat::MessagePolicy;
 use chappe_chat::leg::LegSettings;
 use chappe_net::{CertificateFiles, HostPort, ListenerConfig, Net, Network, ResolveConfig, TlsConfig, Verify};
+use chappe_presence::rules::Handling;
 use chappe_sip::outbound::FlowTokens;
 use chappe_sip::proxy::{Local, ProxyPolicy};
 use chappe_sip::registrar::{self, Binding, GruuKey};
@@ -27,8 +28,10 @@ use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::resolve::Resolver;
 use crate::service::agent::{self, CallLimits};
+use crate::service::capability::{Capabilities, CapabilitySettings};
 use crate::service::chat::Chat;
 use crate::service::drain::Drain;
+use crate::service::presence::{PresenceAgent, PresenceSettings};
 
 /// Keys remembered in the tables of rates.
 const RATED: usize = 200_000;
@@ -112,6 +115,43 @@ fn chat(config: &Config) -> Chat {
     Chat::new(config.chat.sessions, settings)
 }
 
+fn presence(config: &Config) -> PresenceSettings {
+    let presence = &config.presence;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let max_expires = seconds(presence.max_expires);
+    PresenceSettings {
+        default: match presence.default {
+            Some(config::Unruled::Allow) => Handling::Allow,
+            Some(config::Unruled::Block) => Handling::Block,
+            Some(config::Unruled::Confirm) | None => Handling::Confirm,
+        },
+        policy: chappe_presence::publish::Policy {
+            min_expires: seconds(presence.min_expires),
+            max_expires,
+            default_expires: max_expires.min(3600),
+            max_publications: presence.publications_per_user as usize,
+            limits: chappe_presence::xml::Limits { bytes: presence.max_size.bytes(), ..Default::default() },
+        },
+        withdraw: presence.withdraw_dead,
+        max_watchers: presence.watchers_per_user as usize,
+        max_subscriptions: presence.max_subscriptions as usize,
+        max_publications: presence.max_publications as usize,
+        max_entries: presence.list_entries as usize,
+    }
+}
+
+fn capability(config: &Config) -> CapabilitySettings {
+    let capability = &config.capability;
+    CapabilitySettings {
+        enabled: capability.enabled,
+        fresh: capability.fresh,
+        answer_within: capability.answer_within,
+        rate: capability.rate,
+        burst: capability.burst,
+        max_users: capability.max_users as usize,
+    }
+}
+
 /// The SIP side.
 pub(super) fn core(
     config: &Config,
@@ -155,6 +195,8 @@ pub(super) fn core(
         waiting: Default::default(),
         drain,
         chat: chat(config),
+        presence: PresenceAgent::new(presence(config)),
+        capabilities: Capabilities::new(capability(config)),
         resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
         layer: layer::Config {
             timers: timers(config),

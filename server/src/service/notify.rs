@@ -20,26 +20,26 @@ use chappe_sip::dialog::DialogId;
 use chappe_sip::event::{self, Body, Fate, Package, Policy, Reject, State, Subscription};
 use chappe_sip::layer::Dest;
 use chappe_sip::proxy;
+use chappe_sip::registrar::Binding;
 use chappe_sip::{Flow, HeaderName, Message, Transport, Uri};
 
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::hops::Hop;
-use crate::service::Request;
 use crate::service::pager::is_alive;
+use crate::service::{Request, presence};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
-pub use reg::{is_watched, registration_changed};
 pub use watched::{Place, Watched};
 
 /// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
-pub const EVENTS: &str = "reg";
-const PACKAGES: [&dyn Package; 1] = [&event::reg::Reg];
+pub const EVENTS: &str = "reg, presence";
+const PACKAGES: [&dyn Package; 3] = [&event::reg::Reg, &chappe_presence::Presence, &chappe_presence::WatcherInfo];
 /// Packages whose resources are users; a resource of another kind is subscribed to through [`open`].
-const SERVICES: [&dyn Service; 1] = [&reg::Registrations];
+const SERVICES: [&dyn Service; 3] = [&reg::Registrations, &presence::Presence, &presence::WatcherInformation];
 /// What a SUBSCRIBE may require of us.
-const EXTENSIONS: [&str; 4] = ["gruu", "outbound", "path", "eventlist"];
+const EXTENSIONS: [&str; 5] = ["gruu", "outbound", "path", "eventlist", "recipient-list-subscribe"];
 
 /// An event package of this server whose resources are our users.
 pub trait Service: Sync {
@@ -257,6 +257,17 @@ pub fn touch<V: View>(core: &Arc<Core>, mut places: Vec<Place>, mut note: impl F
             }
         });
     }
+}
+
+/// Whether somebody has to be told of the registrations of an AOR.
+pub fn is_watched(core: &Core, aor: &str) -> bool {
+    reg::is_watched(core, aor) || core.presence.knows(aor)
+}
+
+/// The bindings of an AOR have changed. Never to be called with a shard locked.
+pub fn registration_changed(core: &Arc<Core>, aor: &str, before: &[Binding], after: &[Binding]) {
+    reg::registration_changed(core, aor, before, after);
+    presence::registration_changed(core, aor, before, after);
 }
 
 /// The answer to a NOTIFY, or 408 and 430 for a timeout and a dead flow.

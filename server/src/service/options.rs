@@ -8,9 +8,9 @@ use crate::shard::Turn;
 
 /// Methods that the server takes for itself or for its users.
 pub const ALLOW: &str =
-    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, REFER, INFO, UPDATE, PRACK";
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, MESSAGE, SUBSCRIBE, NOTIFY, PUBLISH, REFER, INFO, UPDATE, PRACK";
 /// Extensions of the registrar and proxy.
-pub const SUPPORTED: &str = "path, outbound, gruu";
+pub const SUPPORTED: &str = "path, outbound, gruu, eventlist";
 
 pub fn for_server(turn: &mut Turn<'_>, request: Request) {
     let core = turn.core;
