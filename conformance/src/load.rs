@@ -32,11 +32,13 @@ pub enum Kind {
     Message,
     /// INVITE, 200, ACK, BYE, 200; the latency is that of the set-up.
     Call,
+    /// A fetch of the presence of a user that has published: SUBSCRIBE, its 200, and the NOTIFY with the document.
+    Presence,
 }
 
 impl Kind {
     pub fn parse(name: &str) -> Option<Kind> {
-        [Kind::Register, Kind::Message, Kind::Call].into_iter().find(|kind| kind.name() == name)
+        [Kind::Register, Kind::Message, Kind::Call, Kind::Presence].into_iter().find(|kind| kind.name() == name)
     }
 
     pub fn name(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Register => "register",
             Kind::Message => "message",
             Kind::Call => "call",
+            Kind::Presence => "presence",
         }
     }
 }
@@ -106,6 +109,8 @@ pub enum LoadError {
     Target(#[from] TargetError),
     #[error("{user} gets no session of the relay: {why}")]
     Session { user: String, why: String },
+    #[error("{user} cannot publish: {why}")]
+    Publish { user: String, why: String },
     #[error("{user} cannot register: {why}")]
     Register { user: String, why: String },
 }
@@ -239,6 +244,9 @@ pub async fn run(options: LoadOptions) -> Result<LoadReport, LoadError> {
         for n in 0..options.users {
             let mut callee = Agent::open(&options, options.first + options.users + n).await?;
             callee.register().await.map_err(|why| LoadError::Register { user: callee.user.clone(), why })?;
+            if options.kind == Kind::Presence {
+                callee.publish().await.map_err(|why| LoadError::Publish { user: callee.user.clone(), why })?;
+            }
             callees.spawn(async move { callee.serve().await });
         }
     }
@@ -315,6 +323,7 @@ async fn act(mut agent: Agent, callee: String, options: Arc<LoadOptions>, pace: 
             Kind::Register => agent.register_once().await,
             Kind::Message => agent.message(&callee).await,
             Kind::Call => agent.call(&callee).await,
+            Kind::Presence => agent.fetch(&callee).await,
         };
         report.add(outcome.at.saturating_duration_since(due), outcome);
         if outcome.status == 0 && !agent.reopen().await {

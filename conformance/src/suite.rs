@@ -1,5 +1,6 @@
 //! The suites, one file each. A case's section is of the document its suite is named after.
 
+mod capability;
 mod chat;
 mod digest;
 mod events;
@@ -14,6 +15,7 @@ mod msrp_relay;
 mod msrp_ws;
 mod outbound;
 mod pair;
+mod presence;
 mod proxy;
 mod registrar;
 mod torture;
@@ -45,6 +47,8 @@ pub(crate) fn all() -> Vec<Case> {
         websocket::cases(),
         habits::cases(),
         imdn::cases(),
+        presence::cases(),
+        capability::cases(),
         chat::cases(),
         group::cases(),
         msrp::cases(),

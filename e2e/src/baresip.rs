@@ -38,21 +38,39 @@ impl Baresip {
     /// # Panics
     /// When it does not register.
     pub fn start(server: &Server, user: usize, peer: usize, transport: &str) -> Baresip {
+        Baresip::run(server, user, peer, transport, ("", "", ""))
+    }
+
+    /// The same for one that publishes its presence and watches that of its peer.
+    ///
+    /// # Panics
+    /// When it does not register.
+    pub fn present(server: &Server, user: usize, peer: usize, transport: &str) -> Baresip {
+        Baresip::run(server, user, peer, transport, (";pubint=600", ";presence=p2p", "module_app presence.so\n"))
+    }
+
+    fn run(
+        server: &Server,
+        user: usize,
+        peer: usize,
+        transport: &str,
+        (publish, watch, module): (&str, &str, &str),
+    ) -> Baresip {
         let (ip, addr) = (server.address().ip(), server.addr(transport));
         let name = format!("baresip-{user}");
         let home = server.dir().join(&name);
         let control = server.address().port();
         let account = format!(
-            "<sip:user{user}@{DOMAIN}>;auth_user=user{user};auth_pass=pass{user};regint=600;\
+            "<sip:user{user}@{DOMAIN}>;auth_user=user{user};auth_pass=pass{user};regint=600{publish};\
              outbound=\"sip:{addr};transport={transport}\"\n"
         );
         // The sound of a call is what the other side said.
         let config = format!(
             "sip_listen {ip}:0\nnet_interface {ip}\naudio_player aubridge,a\naudio_source aubridge,a\nmodule_path {MODULES}\n\
              module g711.so\nmodule aubridge.so\nmodule_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\n\
-             module_app ctrl_tcp.so\nctrl_tcp_listen {ip}:{control}\n"
+             {module}module_app ctrl_tcp.so\nctrl_tcp_listen {ip}:{control}\n"
         );
-        let contacts = format!("\"peer\" <sip:user{peer}@{DOMAIN}>\n");
+        let contacts = format!("\"peer\" <sip:user{peer}@{DOMAIN}>{watch}\n");
         std::fs::create_dir_all(&home).expect("the folder of a test can be written to");
         for (file, text) in [("accounts", account), ("config", config), ("contacts", contacts)] {
             std::fs::write(home.join(file), text).expect("the folder of a test can be written to");
@@ -106,6 +124,20 @@ impl Baresip {
     /// When it does not come.
     pub fn expect_on_wire(&mut self, text: &str) {
         self.program.expect(text);
+    }
+
+    /// Waits until it shows its peer so: `Online` or `Offline`.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn expect_peer(&mut self, state: &str) {
+        wait_for(state, || self.command("contacts", "").contains(state).then_some(()));
+    }
+
+    /// Ends it without a word to anybody.
+    pub fn kill(&mut self) {
+        self.program.interrupt(rustix::process::Signal::KILL);
+        let _ = self.program.wait(Duration::from_secs(3));
     }
 
     /// Sends a text to the peer.

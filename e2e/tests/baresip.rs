@@ -77,3 +77,23 @@ fn messages_and_a_call_with_linphone() {
     alice.command("terminate");
     bob.expect("CALL_CLOSED");
 }
+
+/// Each publishes its presence and watches the other; one is told when the other is gone, however it went.
+#[test]
+fn two_phones_see_each_other_come_and_go() {
+    if !Baresip::found() {
+        return;
+    }
+    let server = Server::start();
+    let mut alice = Baresip::present(&server, 0, 1, "udp");
+    let mut bob = Baresip::present(&server, 1, 0, "tcp");
+    alice.expect_peer("Online");
+    bob.expect_peer("Online");
+    bob.command("presence_offline", "");
+    alice.expect_peer("Offline");
+    bob.command("presence_online", "");
+    alice.expect_peer("Online");
+    // Its connection ends, and nothing is said.
+    bob.kill();
+    alice.expect_peer("Offline");
+}

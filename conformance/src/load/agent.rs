@@ -148,6 +148,44 @@ impl Agent {
         self.transact("MESSAGE", &uri, &uri, &call_id, "Content-Type: text/plain\r\n", &body).await.0
     }
 
+    pub(super) async fn publish(&mut self) -> Result<(), String> {
+        let uri = format!("sip:{}@{}", self.user, self.options.domain());
+        let body = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"{uri}\">\
+             <tuple id=\"t\"><status><basic>open</basic></status><contact>{uri}</contact></tuple></presence>"
+        );
+        let lines = "Event: presence\r\nExpires: 3600\r\nContent-Type: application/pidf+xml\r\n";
+        let call_id = format!("load-{:x}", id());
+        match self.transact("PUBLISH", &uri, &uri, &call_id, lines, &body).await.0.status {
+            200 => Ok(()),
+            0 => Err("no answer".into()),
+            status => Err(format!("answered {status}")),
+        }
+    }
+
+    /// Fetches the presence of a user; it is there when the NOTIFY is.
+    pub(super) async fn fetch(&mut self, of: &str) -> Outcome {
+        let uri = format!("sip:{of}@{}", self.options.domain());
+        let call_id = format!("load-{:x}", id());
+        let lines =
+            format!("Contact: {}\r\nEvent: presence\r\nExpires: 0\r\nAccept: application/pidf+xml\r\n", self.contact());
+        let (asked, _) = self.transact("SUBSCRIBE", &uri, &uri, &call_id, &lines, "").await;
+        if !(200..300).contains(&asked.status) {
+            return asked;
+        }
+        let until = Instant::now() + self.options.timeout;
+        while let Ok(Ok(text)) = timeout_at(until, self.flow.recv()).await {
+            if status(&text).is_some() {
+                continue;
+            }
+            self.answer(&text).await;
+            if text.starts_with("NOTIFY ") && header(&text, "Call-ID") == Some(&call_id) {
+                return Outcome { status: 200, at: Instant::now() };
+            }
+        }
+        Outcome { status: 0, at: Instant::now() }
+    }
+
     pub(super) async fn call(&mut self, to: &str) -> Outcome {
         const SDP: &str =
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n";
