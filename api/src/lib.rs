@@ -13,6 +13,7 @@ mod node;
 mod openapi;
 mod pages;
 mod presence;
+pub mod provisioning;
 pub mod public;
 pub mod serve;
 mod trace;

@@ -11,9 +11,11 @@ use axum::routing::{any, get};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
+use tower::ServiceBuilder;
 
 use crate::error::problem;
 use crate::pages;
+use crate::provisioning::for_handsets;
 use crate::websocket::{self, Entry, WebSockets};
 
 /// What the listeners for users need to know.
@@ -34,7 +36,9 @@ pub fn router(public: Public) -> Router {
     let entry = Arc::new(Entry { sockets: public.websockets, origins: public.origins });
     let websocket = Router::new().route("/ws", any(websocket::enter)).with_state(entry);
     let router = Router::new().route("/", get(landing)).route("/setup", get(setup)).with_state(page).merge(websocket);
-    public.services.into_iter().fold(router, Router::merge).fallback(elsewhere)
+    let router = public.services.into_iter().fold(router, Router::merge).fallback(elsewhere);
+    // Before a route is chosen.
+    Router::new().fallback_service(ServiceBuilder::new().map_request(for_handsets).service(router))
 }
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#222}\

@@ -10,6 +10,8 @@ use crate::{DOMAIN, Message, PATIENCE, Server, Transport, Wire, digest};
 #[derive(Debug)]
 pub struct Phone {
     user: String,
+    /// Of digest; the user, unless the device has a login of its own.
+    username: String,
     password: String,
     transport: Transport,
     wire: Wire,
@@ -34,6 +36,7 @@ impl Phone {
         let mark = format!("u{user}p{}", wire.local().port());
         Phone {
             user: format!("user{user}"),
+            username: format!("user{user}"),
             password: format!("pass{user}"),
             transport,
             wire,
@@ -43,6 +46,12 @@ impl Phone {
             answered: HashMap::new(),
             answer: Some("200 OK"),
         }
+    }
+
+    /// A phone of user N with a login of its own, that is not registered yet.
+    pub fn with_login(server: &Server, user: usize, transport: Transport, username: &str, password: &str) -> Phone {
+        let phone = Phone::new(server, user, transport);
+        Phone { username: username.to_owned(), password: password.to_owned(), ..phone }
     }
 
     /// A phone of user N that is registered for ten minutes.
@@ -115,7 +124,7 @@ impl Phone {
             _ => return Ok(first),
         };
         let challenges = first.all(challenge);
-        let answer = digest::answer(&challenges, &self.user, &self.password, method, uri)
+        let answer = digest::answer(&challenges, &self.username, &self.password, method, uri)
             .unwrap_or_else(|| panic!("no MD5 in {challenges:?}"));
         self.cseq += 1;
         self.attempt(method, uri, to, &call_id, &format!("{credentials}: {answer}\r\n{headers}"), body)

@@ -50,7 +50,7 @@ pub struct ExchangeConfig {
 
 impl Default for ExchangeConfig {
     fn default() -> ExchangeConfig {
-        ExchangeConfig { can_send: true, lifetime: 900, attempts: 5, sends: 5, window: 3600, capacity: 100_000 }
+        ExchangeConfig { can_send: true, lifetime: 900, attempts: 5, sends: 5, window: 3600, capacity: 20_000 }
     }
 }
 
@@ -96,8 +96,9 @@ pub enum Answer {
     Recognised { session: SessionId },
     /// 200 without a body, with the cookie: a password is under way. Unknown numbers are answered the same, and sent nothing.
     Wait { session: SessionId, send: Option<Pending> },
-    /// 200 with the document of this user. `token`: with a new token.
-    Configure { user: Box<str>, token: bool },
+    /// 200 with the document of this user. `token`: with a new token. `began`: what the handset said of itself when it
+    /// asked for the password, which it does not say again.
+    Configure { user: Box<str>, token: bool, began: Option<Box<Query>> },
     /// 511: the session, the password or the token is not good; begin anew.
     Again,
     /// 403: this number is not served, or was tried too often.
@@ -112,7 +113,7 @@ enum Step {
     /// The gateway has named the user.
     Known { user: Box<str> },
     /// A password was sent, if there is such a user.
-    Asked { user: Option<Box<str>>, code: Code, wrong: u8 },
+    Asked { user: Option<Box<str>>, code: Code, wrong: u8, began: Box<Query> },
 }
 
 struct Session {
@@ -155,16 +156,20 @@ impl Exchange {
             return self.typed(arrival.session, typed, now);
         }
         if let Some(Session { step: Step::Known { user }, .. }) = self.session(arrival.session, now) {
-            return Answer::Configure { user: user.clone(), token: false };
+            return Answer::Configure { user: user.clone(), token: false, began: None };
         }
         if let Some(number) = arrival.enriched {
-            return known.user_of(number).map_or(Answer::Forbidden, |user| Answer::Configure { user, token: false });
+            return known.user_of(number).map_or(Answer::Forbidden, |user| Answer::Configure {
+                user,
+                token: false,
+                began: None,
+            });
         }
         if let Some(user) = query.token.as_deref().and_then(|token| known.token(token)) {
-            return Answer::Configure { user, token: true };
+            return Answer::Configure { user, token: true, began: None };
         }
         match &query.msisdn {
-            Some(number) => self.send(number, query.sms_port, known, now, fresh),
+            Some(number) => self.send(number, query, known, now, fresh),
             None => Answer::Again,
         }
     }
@@ -182,7 +187,7 @@ impl Exchange {
         }
     }
 
-    fn send(&mut self, number: &str, port: u16, known: &dyn Known, now: u64, fresh: Fresh) -> Answer {
+    fn send(&mut self, number: &str, query: &Query, known: &dyn Known, now: u64, fresh: Fresh) -> Answer {
         if !self.config.can_send {
             return Answer::Forbidden;
         }
@@ -190,8 +195,8 @@ impl Exchange {
             return Answer::TooMany { retry_after };
         }
         let (user, code) = (known.user_of(number), Code::of(fresh.code));
-        let send = user.is_some().then(|| Pending { number: number.into(), port, code: code.clone() });
-        match self.begin(Step::Asked { user, code, wrong: 0 }, now, fresh) {
+        let send = user.is_some().then(|| Pending { number: number.into(), port: query.sms_port, code: code.clone() });
+        match self.begin(Step::Asked { user, code, wrong: 0, began: Box::new(query.clone()) }, now, fresh) {
             Ok(session) => Answer::Wait { session, send },
             Err(busy) => busy,
         }
@@ -222,7 +227,7 @@ impl Exchange {
 
     fn typed(&mut self, id: Option<SessionId>, typed: &str, now: u64) -> Answer {
         let attempts = self.config.attempts;
-        let Some(Session { step: Step::Asked { user, code, wrong }, .. }) = self.session(id, now) else {
+        let Some(Session { step: Step::Asked { user, code, wrong, began }, .. }) = self.session(id, now) else {
             return Answer::Again;
         };
         // The password is compared for unknown numbers too, so that time tells nothing. Once right it is used up; so it is
@@ -230,8 +235,9 @@ impl Exchange {
         if code.is(typed)
             && let Some(user) = user.take()
         {
+            let began = Some(std::mem::take(began));
             self.end(id);
-            return Answer::Configure { user, token: true };
+            return Answer::Configure { user, token: true, began };
         }
         *wrong += 1;
         if *wrong >= attempts {

@@ -2,11 +2,14 @@
 //! [`Directory::put`] and [`Directory::remove`] after the store has them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
+use chappe_auth::{Ha1Forms, Ha1Set, Username};
 use chappe_store::{Account, Secrets};
 use parking_lot::RwLock;
+
+use crate::provisioning::DevicePasswords;
 
 /// What the SIP side needs of an account.
 #[derive(Debug)]
@@ -29,11 +32,33 @@ struct Tables {
 #[derive(Default)]
 pub struct Directory {
     tables: RwLock<Tables>,
+    /// Set once, where devices are given passwords of their own.
+    devices: OnceLock<DevicePasswords>,
 }
 
 impl Directory {
     pub fn find(&self, aor: &str) -> Option<Arc<Entry>> {
         self.tables.read().by_aor.get(aor).cloned()
+    }
+
+    /// The account behind a username of digest, and the secrets for that spelling: the user's own, or those of a device
+    /// that was given a password of its own.
+    pub fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(Arc<Entry>, Ha1Set)> {
+        let mut aor = String::with_capacity(name.user.len() + 1 + realm.len());
+        aor.push_str(name.user);
+        aor.push('@');
+        aor.push_str(realm);
+        if let Some(entry) = self.find(&aor) {
+            let secrets = Ha1Forms::from_bytes(&entry.secrets.0).get(name.form).clone();
+            return Some((entry, secrets));
+        }
+        let (owner, secrets) = self.devices.get()?.secrets(name, realm)?;
+        Some((self.find(&owner)?, secrets))
+    }
+
+    /// Devices have passwords of their own from now on.
+    pub fn set_devices(&self, devices: DevicePasswords) {
+        let _ = self.devices.set(devices);
     }
 
     pub fn exists(&self, aor: &str) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use bytes::Bytes;
-use chappe_auth::{Credentials, Gate, GateConfig, Ha1Forms, Request as Digest, Username, Verdict};
+use chappe_auth::{Credentials, Gate, GateConfig, Request as Digest, Username, Verdict};
 use chappe_net::Network;
 use chappe_sip::{Flow, HeaderName, Message, Reply};
 use parking_lot::Mutex;
@@ -134,18 +134,8 @@ impl Identity {
             return Checked::Challenge(challenge(false));
         };
         let name = Username::parse(&credentials.username).filter(|n| n.belongs_to(realm));
-        let entry = name.and_then(|n| {
-            let mut aor = String::with_capacity(n.user.len() + 1 + realm.len());
-            aor.push_str(n.user);
-            aor.push('@');
-            aor.push_str(realm);
-            directory.find(&aor)
-        });
-        let entry = entry.filter(|e| !e.disabled);
-        let secrets = entry.as_ref().map(|e| {
-            let forms = Ha1Forms::from_bytes(&e.secrets.0);
-            forms.get(name.map_or(chappe_auth::Form::Plain, |n| n.form)).clone()
-        });
+        let known = name.and_then(|name| directory.secrets(&name, realm)).filter(|(entry, _)| !entry.disabled);
+        let (entry, secrets) = known.unzip();
         match (self.gate.judge(&credentials, &digest, secrets.as_ref(), now), entry) {
             (Verdict::Admit { .. }, Some(entry)) => Checked::User(entry),
             (Verdict::Challenge { stale }, _) => Checked::Challenge(challenge(stale)),

@@ -23,6 +23,7 @@ pub mod node;
 pub mod notify;
 pub mod persist;
 pub mod pipeline;
+pub mod provisioning;
 pub mod random;
 pub mod receipts;
 pub mod resolve;

@@ -27,6 +27,7 @@ use crate::http::identity::HttpIdentity;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
+use crate::provisioning::{AutoConfig, DevicePasswords};
 use crate::service::{agent, drain};
 use crate::timers;
 
@@ -52,6 +53,8 @@ pub struct Running {
     msrp: Net,
     /// Who asks by HTTP.
     identity: Arc<HttpIdentity>,
+    /// What tells handsets their configuration.
+    handsets: Option<Arc<AutoConfig>>,
     /// Index of the first WebSocket listener in the transport layer.
     first_http: u16,
     tasks: JoinSet<()>,
@@ -117,6 +120,13 @@ impl Running {
         let identity =
             Arc::new(HttpIdentity::new(Arc::clone(&core), parts::gate(&config), &keys.derive("http nonces")));
 
+        let handsets = parts::provisioning(&config, &net)?.map(|parts::Provisioning { options, sender }| {
+            let passwords = DevicePasswords::new(&keys.derive("device passwords"));
+            core.directory.set_devices(passwords.clone());
+            let tokens = keys.derive("configuration tokens");
+            Arc::new(AutoConfig::new(Arc::clone(&core), metrics.clone(), options, &tokens, passwords, sender))
+        });
+
         let changed = {
             let core = Arc::clone(&core);
             move |changed| match changed {
@@ -148,13 +158,13 @@ impl Running {
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
         tasks.spawn(presence(Arc::clone(&core)));
-        tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), config.message.explain));
+        tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), handsets.clone(), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
         let front = crate::msrp::Front(Arc::clone(&relay));
         msrp.run(Arc::new(front)).context("cannot open the MSRP listeners")?;
-        Ok(Running { operator, core, net, relay, msrp, identity, first_http, tasks, timers })
+        Ok(Running { operator, core, net, relay, msrp, identity, handsets, first_http, tasks, timers })
     }
 
     pub fn node(&self) -> Arc<dyn Node> {
@@ -185,7 +195,8 @@ impl Running {
 
     /// The HTTP services for users.
     fn services(&self) -> Vec<axum::Router> {
-        Vec::new()
+        let handsets = self.handsets.clone().map(|handsets| chappe_api::provisioning::router(handsets));
+        handsets.into_iter().collect()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -343,13 +354,16 @@ async fn expire(core: Arc<Core>) {
 }
 
 /// Forgets what nobody will ask for any more.
-async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, explain: Duration) {
+async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, handsets: Option<Arc<AutoConfig>>, explain: Duration) {
     let mut ticks = tokio::time::interval(FORGET);
     loop {
         ticks.tick().await;
         let now = epoch_seconds();
         core.identity.expire(now);
         identity.expire(now);
+        if let Some(handsets) = &handsets {
+            handsets.expire(now);
+        }
         let before = now.saturating_sub(explain.as_secs());
         let fates = core.stores.fates.purge(before * 1000).await;
         let receipts = core.stores.receipts.forget(before).await;

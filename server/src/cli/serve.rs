@@ -52,6 +52,7 @@ pub(super) fn testbed(options: Testbed) -> anyhow::Result<u8> {
     config.msrp.next_hops.get_or_insert_with(|| Network::LOOPBACK.to_vec());
     // Whoever tries it has no client that writes rules yet.
     config.presence.default.get_or_insert(crate::config::Unruled::Allow);
+    config.provisioning.sms.get_or_insert_with(|| "log".to_owned());
     let kept = options.place.data_dir.is_some() || options.place.config.is_some();
     let scratch = if kept { None } else { Some(Scratch::new()?) };
     if let Some(scratch) = &scratch {

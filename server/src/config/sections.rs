@@ -40,6 +40,7 @@ section! {
         pub presence: Table<Presence> = Table::default();
         pub capability: Table<Capability> = Table::default();
         pub http: Table<Http> = Table::default();
+        pub provisioning: Table<Provisioning> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
         pub media: Table<Media> = Table::default();
         pub tls: Table<Tls> = Table::default();
@@ -277,6 +278,45 @@ section! {
         pub max_head: Size = Size::kib(16) => Size::kib(8)..=Size::kib(256);
         /// Time for the head of a request, and for a kept connection to begin the next.
         pub head_timeout: Duration = seconds(15) => seconds(1)..=minutes(10);
+    }
+}
+
+choice! {
+    /// Over what handsets are told to speak SIP and MSRP.
+    pub enum HandsetTransport { Tls = "tls", Tcp = "tcp", Udp = "udp" }
+}
+
+section! {
+    /// RCS auto-configuration (GSMA RCC.14): handsets that know only their number are told the rest, under `/config`.
+    pub struct Provisioning {
+        /// Whether handsets are answered.
+        pub serve: bool = true;
+        /// Version of what they are told; raise it after a change that they shall learn of before `validity` is over.
+        pub version: u32 = 1 => 1..=1_000_000_000;
+        /// After which they ask again.
+        pub validity: Duration = days(7) => minutes(1)..=days(365);
+        /// For which they need no new one-time password.
+        pub token_validity: Duration = days(30) => minutes(1)..=days(365);
+        /// How one-time passwords are sent: "log" writes them into the log, for trials; a URL gets a POST with
+        /// {"to": NUMBER, "port": PORT, "text": CODE}. By default they are not, except in the testbed.
+        pub sms: Option<String> = None => Example(r#""http://127.0.0.1:8090/sms""#);
+        /// Gateways of the access network that say whose request they pass on.
+        pub gateways: Vec<Network> = Vec::new();
+        /// Headers in which they say the number; the first that is there counts.
+        pub number_headers: Vec<String> = vec!["X-MSISDN".to_owned(), "X-Up-Calling-Line-Id".to_owned()];
+        /// First SIP hop: a host, with a port where it is not the usual one. By default `sip.advertised`, else the domain,
+        /// with the port of the listener.
+        pub proxy: Option<String> = None => Example(r#""sip.example.com""#);
+        /// Over what they speak SIP and MSRP.
+        pub transport: HandsetTransport = HandsetTransport::Tls;
+        /// What URLs of files and lists begin with; by default the host that was asked.
+        pub url: Option<String> = None => Example(r#""https://rcs.example.com""#);
+        /// Shown to the user with a new configuration: terms and conditions, say. Without a text nothing is.
+        pub message_title: String = String::new();
+        pub message_text: String = String::new();
+        /// Buttons of the message; without any it is only to be read.
+        pub message_accept: bool = false;
+        pub message_reject: bool = false;
     }
 }
 

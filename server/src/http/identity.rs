@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST};
 use chappe_api::identity::{Asked, Identify, Unidentified, User};
-use chappe_auth::{Credentials, Form, Gate, GateConfig, Ha1Forms, Qop, Request as Digest, Username, Verdict};
+use chappe_auth::{Credentials, Gate, GateConfig, Qop, Request as Digest, Username, Verdict};
 
 use crate::admission::Offence;
 use crate::core::{Core, epoch_seconds};
@@ -95,10 +95,7 @@ impl Identify for HttpIdentity {
             return Err(ask(realm, false));
         }
         let name = Username::parse(&credentials.username).filter(|name| name.belongs_to(realm));
-        let entry = name.and_then(|name| self.core.directory.find(&format!("{}@{realm}", name.user)));
-        let secrets = entry.as_ref().map(|entry| {
-            Ha1Forms::from_bytes(&entry.secrets.0).get(name.map_or(Form::Plain, |name| name.form)).clone()
-        });
+        let (entry, secrets) = name.and_then(|name| self.core.directory.secrets(&name, realm)).unzip();
         let digest = Digest { method: asked.method.as_bytes(), body: b"", realm, binding: b"" };
         match (self.gate.judge(&credentials, &digest, secrets.as_ref(), now), entry) {
             (Verdict::Admit { .. }, Some(entry)) => user(entry),

@@ -94,6 +94,24 @@ label! {
     }
 }
 
+label! {
+    /// What a handset that asked for its configuration was answered.
+    pub enum Provisioned as "answer" {
+        Configured = "configured",
+        /// It had the newest one.
+        Unchanged = "unchanged",
+        /// The access network has said its number.
+        Recognised = "recognised",
+        /// A one-time password is under way, or would be if the number were known.
+        Waiting = "waiting",
+        Again = "again",
+        Forbidden = "forbidden",
+        TooMany = "too_many",
+        Busy = "busy",
+        Malformed = "malformed",
+    }
+}
+
 metrics! {
     /// What the server counts.
     pub struct Metrics {
@@ -131,6 +149,8 @@ metrics! {
         "chappe_store_errors_total" store_errors: Counter,
         /// Writes waiting for the store now.
         "chappe_store_queue" store_queue: Gauge,
+        /// Answers to handsets that asked for their configuration.
+        "chappe_provisioning_answers_total" provisioned: By<Provisioned, Counter>,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use chappe_auth::{Ha1Forms, Refusal, Request as Digest, Username};
+use chappe_auth::{Refusal, Request as Digest, Username};
 use chappe_msrp::Head;
 use chappe_msrp::auth::{self as rules, Denied, Judged};
 use chappe_msrp::relay::{Refused, split};
@@ -25,9 +25,10 @@ impl Relay {
         let now = epoch_seconds();
         let mut entry: Option<Arc<Entry>> = None;
         let judged = rules::judge(&self.gate, head, realm, now, |name: &Username<'_>| {
-            entry = self.accounts.find(&format!("{}@{realm}", name.user));
             // A disabled account is refused only after its password was right.
-            entry.as_ref().map(|entry| Ha1Forms::from_bytes(&entry.secrets.0).get(name.form).clone())
+            let (found, secrets) = self.accounts.secrets(name, realm)?;
+            entry = Some(found);
+            Some(secrets)
         });
         let stale = match judged {
             Judged::Admitted(admitted) => {

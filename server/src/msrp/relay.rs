@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use bytes::Bytes;
-use chappe_auth::{Gate, GateConfig};
+use chappe_auth::{Gate, GateConfig, Ha1Set, Username};
 use chappe_msrp::auth::AuthPolicy;
 use chappe_msrp::relay::Matching;
 use chappe_msrp::{Leniency, Limits, OutgoingConfig, Parser};
@@ -96,8 +96,8 @@ impl Default for Settings {
 
 /// Who may use the relay.
 pub trait Accounts: Send + Sync + 'static {
-    /// The account `user@domain`.
-    fn find(&self, aor: &str) -> Option<Arc<Entry>>;
+    /// The account behind a username, and the secrets for that spelling of it.
+    fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(Arc<Entry>, Ha1Set)>;
 
     /// A peer sent wrong credentials.
     fn wrong(&self, peer: IpAddr, unknown: bool) {

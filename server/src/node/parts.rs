@@ -26,6 +26,7 @@ use crate::core::{Admission, Challenge, Parts, SHARDS, Settings, epoch_seconds};
 use crate::hops::{Face, Hops};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
+use crate::provisioning;
 use crate::resolve::Resolver;
 use crate::service::agent::{self, CallLimits};
 use crate::service::capability::{Capabilities, CapabilitySettings};
@@ -206,6 +207,64 @@ pub(super) fn core(
         metrics,
         runtime: tokio::runtime::Handle::current(),
     })
+}
+
+/// What handsets are told. `None` where nobody is answered.
+pub(super) fn provisioning(config: &Config, net: &Net) -> anyhow::Result<Option<Provisioning>> {
+    let settings = &config.provisioning;
+    if !settings.serve {
+        return Ok(None);
+    }
+    let (signalling, transport) = match settings.transport {
+        config::HandsetTransport::Tls => (chappe_provisioning::Transport::Tls, Transport::Tls),
+        config::HandsetTransport::Tcp => (chappe_provisioning::Transport::Tcp, Transport::Tcp),
+        config::HandsetTransport::Udp => (chappe_provisioning::Transport::Udp, Transport::Udp),
+    };
+    let listener = net.listeners().into_iter().find(|listener| listener.transport == transport);
+    let usual = if transport == Transport::Tls { 5061 } else { 5060 };
+    let port = listener.map(|listener| listener.local.port()).filter(|port| *port != usual);
+    let host = config.sip.advertised.as_ref().map_or("", |host| host.as_str());
+    // Without a host it is that of the user's domain.
+    let proxy = settings.proxy.clone().unwrap_or_else(|| match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    });
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let message = (!settings.message_text.is_empty()).then(|| chappe_provisioning::Message {
+        title: settings.message_title.clone(),
+        text: settings.message_text.clone(),
+        accept: settings.message_accept,
+        reject: settings.message_reject,
+    });
+    let options = provisioning::Options {
+        version: settings.version,
+        validity: seconds(settings.validity),
+        token_validity: seconds(settings.token_validity),
+        gateways: networks(&settings.gateways)?,
+        headers: settings.number_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        proxy,
+        signalling,
+        media: match signalling {
+            chappe_provisioning::Transport::Tls => chappe_provisioning::Transport::Tls,
+            _ => chappe_provisioning::Transport::Tcp,
+        },
+        url: settings.url.clone(),
+        factory: None,
+        max_group_size: 0,
+        max_message: config.message.max_size.bytes() as u64,
+        max_file: None,
+        lists: false,
+        message,
+    };
+    let sms = settings.sms.as_deref().map(str::parse::<provisioning::Sender>).transpose();
+    let sender = sms.map_err(|error| anyhow::anyhow!("provisioning.sms: {error}"))?;
+    Ok(Some(Provisioning { options, sender }))
+}
+
+/// What handsets are told, and how one-time passwords get to them.
+pub(super) struct Provisioning {
+    pub(super) options: provisioning::Options,
+    pub(super) sender: Option<provisioning::Sender>,
 }
 
 /// Digest, for SIP and HTTP.

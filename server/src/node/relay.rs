@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_auth::{GateConfig, Qop};
+use chappe_auth::{GateConfig, Ha1Set, Qop, Username};
 use chappe_msrp::auth::AuthPolicy;
 use chappe_msrp::{Leniency, Limits, OutgoingConfig, relay};
 use chappe_net::{HostPort, ListenerConfig, Net};
@@ -152,8 +152,8 @@ fn leniency(deviations: &[Deviation]) -> Leniency {
 pub(super) struct Shared(pub(super) Arc<Core>);
 
 impl Accounts for Shared {
-    fn find(&self, aor: &str) -> Option<Arc<Entry>> {
-        self.0.directory.find(aor)
+    fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(Arc<Entry>, Ha1Set)> {
+        self.0.directory.secrets(name, realm)
     }
 
     fn wrong(&self, peer: IpAddr, unknown: bool) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use chappe_auth::{Algorithm, GateConfig, Ha1Forms, Qop};
+use chappe_auth::{Algorithm, GateConfig, Ha1Forms, Ha1Set, Qop, Username};
 use chappe_msrp::{Event, Flag, Head, Limits, Parser};
 use chappe_net::{Config, HttpIo, ListenerConfig, Net, Upgrade, UpgradedSocket};
 use chappe_store::Secrets;
@@ -23,17 +23,17 @@ pub(super) const WAIT: Duration = Duration::from_secs(20);
 struct Numbered;
 
 impl Accounts for Numbered {
-    fn find(&self, aor: &str) -> Option<Arc<Entry>> {
-        let (user, realm) = aor.split_once('@')?;
-        let number: u32 = user.strip_prefix("user")?.parse().ok()?;
-        let forms = Ha1Forms::from_password(user, realm, format!("pass{number}").as_bytes());
-        Some(Arc::new(Entry {
-            aor: aor.into(),
+    fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(Arc<Entry>, Ha1Set)> {
+        let number: u32 = name.user.strip_prefix("user")?.parse().ok()?;
+        let forms = Ha1Forms::from_password(name.user, realm, format!("pass{number}").as_bytes());
+        let entry = Arc::new(Entry {
+            aor: format!("{}@{realm}", name.user).into(),
             secrets: Secrets(forms.to_bytes()),
             tel: Box::default(),
             display_name: "".into(),
             disabled: number == 9,
-        }))
+        });
+        Some((entry, forms.get(name.form).clone()))
     }
 }
 

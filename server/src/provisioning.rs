@@ -1,0 +1,284 @@
+//! RCS auto-configuration: handsets are told what to use, each with a password of its own.
+//!
+//! The steps are those of [`chappe_provisioning::Exchange`]; here they meet accounts, listeners and the sender of
+//! one-time passwords. Tokens are signed and not stored; sessions are in memory: after a restart a handset begins anew.
+
+mod passwords;
+mod sms;
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use chappe_api::provisioning::{Answer as HttpAnswer, Asked, AutoConfiguration};
+use chappe_auth::token::{Claims, TokenVerifier, Tokens};
+use chappe_net::Network;
+use chappe_provisioning::{
+    Account, Answer, Arrival, Auth, Chat, Exchange, ExchangeConfig, Files, Fresh, Known, Lists, Message, Query,
+    SessionId, Settings, Token, Transport, Version, document,
+};
+use parking_lot::Mutex;
+
+pub use passwords::{DevicePasswords, Login};
+pub use sms::Sender;
+
+use crate::core::{Core, epoch_seconds};
+use crate::metrics::{Metrics, Provisioned};
+
+/// Name of the cookie.
+const COOKIE: &str = "rcs";
+/// Whom tokens are for.
+pub const AUDIENCE: &str = "rcs-configuration";
+
+/// What an operator decides.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub version: u32,
+    /// Seconds.
+    pub validity: u32,
+    /// Seconds.
+    pub token_validity: u32,
+    /// Gateways whose word on numbers is believed, and the headers they say it in, in lower case.
+    pub gateways: Vec<Network>,
+    pub headers: Vec<String>,
+    /// Where SIP is spoken: a host, with a port where it is not the usual one. Without a host that of the user's domain.
+    pub proxy: String,
+    pub signalling: Transport,
+    pub media: Transport,
+    /// What URLs begin with; by default the host that was asked.
+    pub url: Option<String>,
+    /// User part of the conference factory; none without group chat.
+    pub factory: Option<String>,
+    pub max_group_size: u32,
+    /// Bytes.
+    pub max_message: u64,
+    /// Bytes; none without a content server.
+    pub max_file: Option<u64>,
+    pub lists: bool,
+    pub message: Option<Message>,
+}
+
+/// Answers handsets.
+pub struct AutoConfig {
+    core: Arc<Core>,
+    metrics: Arc<Metrics>,
+    options: Options,
+    exchange: Mutex<Exchange>,
+    tokens: Tokens,
+    passwords: DevicePasswords,
+    sender: Option<Sender>,
+}
+
+impl AutoConfig {
+    pub fn new(
+        core: Arc<Core>,
+        metrics: Arc<Metrics>,
+        options: Options,
+        tokens: &[u8; 32],
+        passwords: DevicePasswords,
+        sender: Option<Sender>,
+    ) -> AutoConfig {
+        let config = ExchangeConfig { can_send: sender.is_some(), ..ExchangeConfig::default() };
+        AutoConfig {
+            core,
+            metrics,
+            options,
+            exchange: Mutex::new(Exchange::new(config)),
+            tokens: Tokens::new(tokens, AUDIENCE),
+            passwords,
+            sender,
+        }
+    }
+
+    /// Forgets sessions that are over; call it every minute or so.
+    pub fn expire(&self, now: u64) {
+        self.exchange.lock().expire(now);
+    }
+
+    fn respond(&self, asked: &Asked<'_>) -> (Provisioned, HttpAnswer) {
+        let query = match Query::read(asked.query) {
+            Ok(query) => query,
+            Err(error) => {
+                tracing::debug!(%error, "a request for configuration cannot be read");
+                return (Provisioned::Malformed, plain(400, "the parameters cannot be read"));
+            }
+        };
+        let ip = asked.peer.remote.ip();
+        if self.core.admission.bans.is_banned(ip, self.core.uptime_ms()) {
+            return (Provisioned::Forbidden, plain(403, "this address is banned"));
+        }
+        let is_gateway = self.options.gateways.iter().any(|network| network.contains(ip));
+        let number = is_gateway.then(|| self.number(asked.headers)).flatten();
+        let arrival = Arrival {
+            // What goes over loopback is seen by nobody else: a proxy that ends TLS, or a tester.
+            secure: asked.peer.secure || ip.is_loopback(),
+            enriched: number.as_deref(),
+            session: cookie(asked.headers),
+        };
+        let now = epoch_seconds();
+        let fresh = Fresh { session: crate::random::bytes(), code: u64::from_le_bytes(crate::random::bytes()) };
+        let answer = self.exchange.lock().ask(arrival, &query, self, now, fresh);
+        let cookie = |session: SessionId| {
+            // Over plain HTTP the first step sets it for the second, over TLS.
+            let secure = if asked.peer.secure { "; Secure" } else { "" };
+            Some(format!("{COOKIE}={session}; Path=/; HttpOnly{secure}"))
+        };
+        match answer {
+            Answer::Recognised { session } => {
+                (Provisioned::Recognised, HttpAnswer { cookie: cookie(session), ..plain(200, "") })
+            }
+            Answer::Wait { session, send } => {
+                if let (Some(pending), Some(sender)) = (send, &self.sender) {
+                    sender.send(&self.core, pending);
+                }
+                (Provisioned::Waiting, HttpAnswer { cookie: cookie(session), ..plain(200, "") })
+            }
+            Answer::Configure { user, token, began } => {
+                self.configure(asked, began.as_deref().unwrap_or(&query), &user, token, now)
+            }
+            Answer::Again => {
+                (Provisioned::Again, plain(511, "begin with msisdn=NUMBER over HTTPS, or with the OTP and its cookie"))
+            }
+            Answer::Forbidden => (Provisioned::Forbidden, plain(403, "this number is not configured here")),
+            Answer::TooMany { retry_after } => (
+                Provisioned::TooMany,
+                HttpAnswer {
+                    retry_after: Some(retry_after),
+                    ..plain(429, "too many passwords were sent to this number")
+                },
+            ),
+            Answer::Busy { retry_after } => {
+                (Provisioned::Busy, HttpAnswer { retry_after: Some(retry_after), ..plain(503, "too many at once") })
+            }
+        }
+    }
+
+    fn configure(
+        &self,
+        asked: &Asked<'_>,
+        query: &Query,
+        user: &str,
+        token: bool,
+        now: u64,
+    ) -> (Provisioned, HttpAnswer) {
+        let Some(entry) = self.core.directory.find(user).filter(|entry| !entry.disabled) else {
+            return (Provisioned::Forbidden, plain(403, "this account is not served"));
+        };
+        let Options { version, validity, token_validity, .. } = self.options;
+        let is_held = query.vers == Some(i64::from(version));
+        let told =
+            if is_held { Version::Unchanged { version, validity } } else { Version::Current { version, validity } };
+        let token = token.then(|| Token { value: self.token(user, token_validity, now), validity: token_validity });
+        let login = self.passwords.login(user, query.device().unwrap_or_default());
+        let domain = user.rsplit_once('@').map_or(user, |(_, domain)| domain);
+        let account = Account {
+            private: login.username.clone(),
+            public: std::iter::once(format!("sip:{user}"))
+                .chain(entry.tel.iter().map(|tel| format!("tel:{tel}")))
+                .collect(),
+            msisdn: entry.tel.first().map(ToString::to_string).unwrap_or_default(),
+            username: login.username,
+            password: login.password,
+            uuid: String::new(),
+        };
+        let settings = self.settings(asked, domain);
+        let document = document(
+            query.profile(),
+            told,
+            token.as_ref(),
+            // Terms are shown with a configuration that is new.
+            self.options.message.as_ref().filter(|_| !is_held),
+            &settings,
+            &account,
+            &query.apps,
+        );
+        let kind = if is_held { Provisioned::Unchanged } else { Provisioned::Configured };
+        (kind, HttpAnswer { document: Some(document), ..plain(200, "") })
+    }
+
+    fn settings(&self, asked: &Asked<'_>, domain: &str) -> Settings {
+        let options = &self.options;
+        let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(domain);
+        let scheme = if asked.peer.secure { "https" } else { "http" };
+        let base = options.url.clone().unwrap_or_else(|| format!("{scheme}://{host}"));
+        let base = base.trim_end_matches('/');
+        Settings {
+            domain: domain.to_owned(),
+            proxy: match options.proxy.as_str() {
+                "" => domain.to_owned(),
+                port if port.starts_with(':') => format!("{domain}{port}"),
+                proxy => proxy.to_owned(),
+            },
+            signalling: options.signalling,
+            media: options.media,
+            auth: Auth::Digest,
+            chat: Chat {
+                factory: options.factory.as_ref().map(|user| format!("sip:{user}@{domain}")).unwrap_or_default(),
+                max_group_size: options.max_group_size,
+                max_size: options.max_message,
+                idle: 300,
+                cpm: true,
+            },
+            files: Files {
+                upload: options.max_file.map(|_| format!("{base}/ft")).unwrap_or_default(),
+                max_size: options.max_file.unwrap_or_default() / 1024,
+                warn_size: 0,
+            },
+            lists: Lists { root: if options.lists { format!("{base}/xcap-root") } else { String::new() } },
+            capability_expiry: 604_800,
+            calls: true,
+            store_and_forward: true,
+        }
+    }
+
+    /// The number that a gateway says.
+    fn number(&self, headers: &HeaderMap) -> Option<String> {
+        let value = self.options.headers.iter().find_map(|name| headers.get(name))?.to_str().ok()?;
+        let digits = value.trim().trim_start_matches("tel:").trim_start_matches('+');
+        let is_number = !digits.is_empty() && digits.len() <= 15 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| format!("+{digits}"))
+    }
+
+    fn token(&self, user: &str, validity: u32, now: u64) -> String {
+        self.tokens.issue(&Claims {
+            sub: user.to_owned(),
+            aud: vec![AUDIENCE.to_owned()],
+            scope: "configuration".to_owned(),
+            iat: now,
+            exp: now + u64::from(validity),
+            nbf: None,
+            jti: crate::random::token(),
+        })
+    }
+}
+
+impl AutoConfiguration for AutoConfig {
+    fn answer(&self, asked: &Asked<'_>) -> HttpAnswer {
+        let (kind, answer) = self.respond(asked);
+        self.metrics.provisioned.with(kind).increment();
+        answer
+    }
+}
+
+impl Known for AutoConfig {
+    fn user_of(&self, number: &str) -> Option<Box<str>> {
+        self.core.directory.find_tel(number).filter(|entry| !entry.disabled).map(|entry| entry.aor.clone())
+    }
+
+    fn token(&self, token: &str) -> Option<Box<str>> {
+        let claims = self.tokens.verify(token, epoch_seconds()).ok()?;
+        claims.allows("configuration").then(|| claims.sub.into())
+    }
+}
+
+fn plain(status: u16, hint: &'static str) -> HttpAnswer {
+    HttpAnswer { status, cookie: None, retry_after: None, document: None, hint }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<SessionId> {
+    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|value| {
+        value.split(';').find_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            (name == COOKIE).then(|| value.trim_matches('"').parse().ok()).flatten()
+        })
+    })
+}
