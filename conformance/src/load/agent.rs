@@ -197,10 +197,15 @@ impl Agent {
 
     /// INVITE until its final answer, and the ACK for a 200. `lines` are more headers.
     pub(super) async fn invite(&mut self, to: &str, lines: &str, sdp: &str) -> (Outcome, Option<Dialog>) {
+        self.invite_with(to, &format!("{lines}Content-Type: application/sdp\r\n"), sdp).await
+    }
+
+    /// The same with any body, whose type is among the lines.
+    pub(super) async fn invite_with(&mut self, to: &str, lines: &str, body: &str) -> (Outcome, Option<Dialog>) {
         let uri = format!("sip:{to}@{}", self.options.domain());
         let call_id = format!("load-{:x}", id());
-        let lines = format!("Contact: {}\r\n{lines}Content-Type: application/sdp\r\n", self.contact());
-        let (set_up, answer) = self.transact("INVITE", &uri, &uri, &call_id, &lines, sdp).await;
+        let lines = format!("Contact: {}\r\n{lines}", self.contact());
+        let (set_up, answer) = self.transact("INVITE", &uri, &uri, &call_id, &lines, body).await;
         let Some(answer) = answer.filter(|a| a.status == 200) else { return (set_up, None) };
         let target = header(&answer.text, "Contact").map_or(uri.as_str(), uri_of).to_owned();
         let to = header(&answer.text, "To").unwrap_or("").to_owned();

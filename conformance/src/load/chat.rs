@@ -5,6 +5,7 @@
 //! reader's; with readers that are absent, when its writer has the 200, and when the time is over the readers register and
 //! get what was kept for them.
 
+pub mod group;
 mod session;
 mod user;
 
@@ -117,8 +118,8 @@ type Which = (usize, u64);
 /// What a conversation is told of its messages.
 #[derive(Debug, Clone, Copy)]
 enum Note {
-    /// All of it is at the reader's.
-    Arrived { number: u64, octets: usize, at: Instant },
+    /// All of it is at that reader's.
+    Arrived { number: u64, octets: usize, at: Instant, reader: usize },
     /// The answer to the last chunk.
     Answered { number: u64, status: u16, at: Instant },
     /// The reader has said that it was delivered.
@@ -141,6 +142,16 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(
+        options: ChatOptions,
+        notes: Vec<mpsc::UnboundedSender<Note>>,
+        kept: mpsc::UnboundedSender<(Which, Instant)>,
+    ) -> Arc<Shared> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let run = now.map_or(0, |now| now.as_micros() as u64);
+        Arc::new(Shared { options, run, notes, kept, copies: AtomicU64::new(0), ids: AtomicU64::new(0) })
+    }
+
     /// A number that no other call gets.
     fn next(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
@@ -153,12 +164,12 @@ impl Shared {
         }
     }
 
-    fn arrived(&self, which: Which, octets: usize, at: Instant) {
+    fn arrived(&self, which: Which, octets: usize, at: Instant, reader: usize) {
         if self.options.absent {
             // The run may be over.
             let _ = self.kept.send((which, at));
         } else {
-            self.tell(which.0, Note::Arrived { number: which.1, octets, at });
+            self.tell(which.0, Note::Arrived { number: which.1, octets, at, reader });
         }
     }
 
@@ -189,8 +200,7 @@ pub async fn run(options: ChatOptions) -> Result<ChatReport, LoadError> {
     }
     let (notes, inboxes): (Vec<_>, Vec<_>) = (0..options.conversations).map(|_| mpsc::unbounded_channel()).unzip();
     let (kept, mut arrivals) = mpsc::unbounded_channel();
-    let run = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
-    let shared = Arc::new(Shared { options, run, notes, kept, copies: AtomicU64::new(0), ids: AtomicU64::new(0) });
+    let shared = Shared::new(options, notes, kept);
     let options = &shared.options;
     let roles: Vec<(usize, usize)> = (0..options.conversations).map(|n| sides(n, users)).collect();
     let mut present = Vec::new();
@@ -371,7 +381,7 @@ impl Talk {
             let Ok(note) = timeout_at(until, self.notes.recv()).await else { return none(true) };
             let Some(note) = note.filter(|note| !matches!(note, Note::Closed)) else { return none(false) };
             match note {
-                Note::Arrived { number, octets, at } if number == self.number => {
+                Note::Arrived { number, octets, at, .. } if number == self.number => {
                     self.report.messages.octets += octets as u64;
                     arrived = Some(at);
                 }

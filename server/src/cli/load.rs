@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chappe_conformance::load::chat::group::{self, GroupOptions};
 use chappe_conformance::load::chat::{self, ChatOptions};
 use chappe_conformance::load::msrp::{self, MsrpOptions};
 use chappe_conformance::load::{self, Kind, LoadOptions};
@@ -35,6 +36,13 @@ pub(super) enum Command {
                             chappe load chat --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --absent"
     )]
     Chat(Chat),
+    /// Group chats: in each one member writes, and all others get it over sessions of their own
+    #[command(
+        after_help = "Every member of every group is an account of its own. With --rate the messages of all groups together count.\n\n\
+                      Examples:\n  chappe load group --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --members 20\n  \
+                      chappe load group --target 'sip:127.0.0.1:5060;transport=tcp' --domain localhost --groups 10 --members 100 --rate 50 --pid 4711 --json"
+    )]
+    Group(Group),
     /// Fetches of the presence of users that have published: SUBSCRIBE, 200, NOTIFY, 200
     #[command(
         after_help = "Examples:\n  chappe load presence --target sip:127.0.0.1:5060 --domain localhost --users 5 --rate 500"
@@ -107,6 +115,24 @@ pub(super) struct Chat {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Group {
+    #[command(flatten)]
+    load: Load,
+    /// Groups; each is written to by the member who made it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    groups: usize,
+    /// Members of each group, the writer among them (instead of --users)
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    members: usize,
+    /// Members of each group that are in the session and read nothing; nobody waits for them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    stalled: usize,
+    /// Process of the server on this machine, whose CPU time is measured
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Load {
     /// sip:HOST:PORT[;transport=udp|tcp|tls|ws]
     #[arg(long, value_name = "URI")]
@@ -146,6 +172,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Message(load) => (Kind::Message, load),
         Command::Call(load) => (Kind::Call, load),
         Command::Chat(load) => return chat(load).await,
+        Command::Group(load) => return group(load).await,
         Command::Presence(load) => (Kind::Presence, load),
         Command::Msrp(load) => return msrp(load).await,
     };
@@ -178,6 +205,20 @@ async fn chat(chat: Chat) -> anyhow::Result<u8> {
     }
     let options = ChatOptions { load, conversations, receipts: chat.receipts, absent: chat.absent };
     let report = chat::run(options).await?;
+    say_report(json, report.exit_ok(), || report.to_json(), || report.to_text())
+}
+
+async fn group(group: Group) -> anyhow::Result<u8> {
+    let Group { load, groups, members, stalled, pid } = group;
+    let json = load.json;
+    if members < stalled + 2 {
+        return Err(Usage("a group wants a member who writes and one who reads".into()).into());
+    }
+    let load = options(load, Kind::Message)?;
+    if load.target.proto == Proto::Udp {
+        return Err(Usage("group chats want a connection: give the target ;transport=tcp, tls or ws".into()).into());
+    }
+    let report = group::run(GroupOptions { load, groups, members, stalled, pid }).await?;
     say_report(json, report.exit_ok(), || report.to_json(), || report.to_text())
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Port {
     end: End,
     via: Via,
     id: String,
+    /// Whose it is.
+    user: usize,
     /// Over WebSocket there is a connection already, which has authenticated.
     line: Option<Line>,
 }
@@ -35,14 +37,14 @@ impl Port {
         };
         if via != Via::Ws {
             let end = End { uri: format!("{scheme}://127.0.0.1:9/{id};tcp"), path: Vec::new() };
-            return Ok(Port { end, via, id, line: None });
+            return Ok(Port { end, via, id, user: number, line: None });
         }
         let place = Place::web(&format!("http://{}/ws", load.target.addr)).map_err(|error| error.to_string())?;
         let account = (load.first + number).to_string();
         let (user, password) = (load.user.replace("{}", &account), load.password.replace("{}", &account));
         let mut line = Line::open(&place, via, true).await.map_err(|error| error.to_string())?;
         let end = line.authenticate(&user, &password, Some(load.domain())).await?;
-        Ok(Port { end, via, id, line: Some(line) })
+        Ok(Port { end, via, id, user: number, line: Some(line) })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -69,6 +71,26 @@ impl Port {
         message: &str,
         writes: Option<usize>,
     ) -> Result<Session, String> {
+        let user = self.user;
+        let (session, read, rest) = self.bind(shared, message, writes).await?;
+        let heard = Heard { shared: shared.clone(), session: session.clone(), writes, user, partial: HashMap::new() };
+        tokio::spawn(heard.run(read, rest));
+        Ok(session)
+    }
+
+    /// The same, and nothing of it is ever read.
+    pub(super) async fn stall(self, shared: &Arc<Shared>, message: &str) -> Result<(), String> {
+        let held = self.bind(shared, message, None).await?;
+        let _held = held;
+        std::future::pending().await
+    }
+
+    async fn bind(
+        self,
+        shared: &Arc<Shared>,
+        message: &str,
+        writes: Option<usize>,
+    ) -> Result<(Session, Source, Vec<Frame>), String> {
         let there = path(message).ok_or("no path in the answer")?;
         let line = match self.line {
             Some(line) => line,
@@ -94,9 +116,7 @@ impl Port {
             }
         });
         let Ok(Some((Some(200), rest))) = answer.await else { return Err("the session is not bound".into()) };
-        let heard = Heard { shared: shared.clone(), session: session.clone(), writes, partial: HashMap::new() };
-        tokio::spawn(heard.run(read, rest));
-        Ok(session)
+        Ok((session, read, rest))
     }
 }
 
@@ -107,12 +127,12 @@ pub(super) fn path(message: &str) -> Option<&str> {
 }
 
 /// A message that came in an INVITE.
-pub(super) fn first(shared: &Shared, invite: &str) {
+pub(super) fn first(shared: &Shared, invite: &str, user: usize) {
     let (_, body) = invite.split_once("\r\n\r\n").unwrap_or_default();
     let id = body.lines().find_map(|line| line.strip_prefix("imdn.Message-ID:"));
     if let Some(which) = id.and_then(|id| shared.which(id.trim())) {
         let text = body.split("\r\n\r\n").last().and_then(|rest| rest.split("\r\n--").next()).map_or(0, str::len);
-        shared.arrived(which, text, Instant::now());
+        shared.arrived(which, text, Instant::now(), user);
     }
 }
 
@@ -176,6 +196,8 @@ struct Heard {
     session: Session,
     /// The conversation that this is the writer's session of.
     writes: Option<usize>,
+    /// Who hears it.
+    user: usize,
     /// Messages that are not whole.
     partial: HashMap<String, Vec<u8>>,
 }
@@ -245,7 +267,7 @@ impl Heard {
         let line = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let Some(id) = line("imdn.Message-ID:") else { return };
         let Some(which) = self.shared.which(id) else { return };
-        self.shared.arrived(which, rest.split_once("\r\n\r\n").map_or(0, |(_, text)| text.len()), at);
+        self.shared.arrived(which, rest.split_once("\r\n\r\n").map_or(0, |(_, text)| text.len()), at, self.user);
         if line("imdn.Disposition-Notification:").is_some_and(|wants| wants.contains("positive-delivery")) {
             out.extend(wire(self.session.via, self.notification(id)));
         }
