@@ -66,6 +66,11 @@ async fn away(ctx: Ctx, model: Model) -> Verdict {
     let party = Party::of(&ctx, vec![Model::cpm(), Model::rcse(), model], 0).await?;
     let away = &party.members[2];
     let first = party.round(0, &format!("first {}", ctx.token)).await?;
+    // The server knows that it has it; what is not confirmed at a cut may come again.
+    let user = away.user.clone();
+    let is = |receipt: &&crate::handset::Receipt| receipt.id == first && receipt.from == user;
+    let find = |seen: &crate::handset::Seen| seen.receipts.iter().find(is).cloned();
+    party.members[0].find("the notification of who will be away", find).await?;
     away.cut(Cut::Off);
     away.find("the cut", |seen| (seen.cuts > 0).then_some(())).await?;
     let mut ids = say(&party, [0, 1], 20, &ctx.token).await?;
