@@ -75,7 +75,8 @@ pub struct NewCall {
     pub to: Box<str>,
     /// Whole lines.
     pub headers: String,
-    /// Parameters of our Contact, each with its semicolon.
+    /// Parameters of our Contact, each with its semicolon; or all of it, where it begins with `<`: a focus has a URI of its
+    /// own.
     pub contact_params: Box<str>,
     pub body: Body,
     /// When the INVITE is cancelled.
@@ -160,13 +161,24 @@ pub fn take(
     user: impl FnOnce(&CallRef) -> Arc<dyn CallUser>,
     contact_params: &str,
 ) -> Option<CallRef> {
+    take_with(turn, request, user, contact_params, &["timer"])
+}
+
+/// The same for a service that knows these extensions.
+pub fn take_with(
+    turn: &mut Turn<'_>,
+    request: Request,
+    user: impl FnOnce(&CallRef) -> Arc<dyn CallUser>,
+    contact_params: &str,
+    known: &[&str],
+) -> Option<CallRef> {
     let (core, message) = (turn.core, &request.message);
     let refuse = |turn: &mut Turn<'_>, status, bytes| {
         turn.core.counters.call_refused();
         turn.respond(request.key, status, bytes);
         None
     };
-    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &["timer"]) {
+    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, known) {
         return refuse(turn, 420, bytes);
     }
     // RFC 3261 §8.2.2.2: the same INVITE by another way.

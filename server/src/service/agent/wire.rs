@@ -16,6 +16,9 @@ use crate::work::Token;
 
 /// Our Contact for the other end of `dest`, with its brackets.
 pub(super) fn contact(core: &Core, dest: &Dest, params: &str) -> String {
+    if params.starts_with('<') {
+        return params.to_owned();
+    }
     let host = core.hops.sent_by(dest);
     match dest.transport() {
         Transport::Udp => format!("<sip:{host}>{params}"),
