@@ -29,6 +29,8 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
         .route("/api/presence/{aor}", get(presence))
+        .route("/api/groups", get(groups))
+        .route("/api/groups/{id}", get(group))
         .route("/api/msrp", get(msrp_sessions))
         .route("/api/msrp/{id}", delete(end_msrp_session))
         .route("/api/explain/{id}", get(explain))
@@ -121,6 +123,14 @@ async fn queue(
 
 async fn presence(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
     node.presence(&aor).await.map(Json)
+}
+
+async fn groups(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {
+    node.groups(page).await.map(Json)
+}
+
+async fn group(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.group(&id).await.map(Json)
 }
 
 async fn msrp_sessions(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {

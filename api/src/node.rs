@@ -32,6 +32,12 @@ pub trait Node: Send + Sync + 'static {
     /// What waits for one user, oldest first; `after` is a message's `id`.
     async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError>;
 
+    /// Groups, without their members; `after` is a group's `id`.
+    async fn groups(&self, page: Page) -> Result<List<Group>, NodeError>;
+
+    /// One group with its members, and what became of its last messages.
+    async fn group(&self, id: &str) -> Result<Group, NodeError>;
+
     /// Sessions of the MSRP relay; `after` is a session's `id`.
     async fn msrp_sessions(&self, page: Page) -> Result<List<MsrpSession>, NodeError>;
 
@@ -255,6 +261,68 @@ pub struct Queue {
     pub aor: String,
     pub messages: u64,
     pub bytes: u64,
+}
+
+/// A group chat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub id: String,
+    /// URI of its focus.
+    pub focus: String,
+    pub contribution_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Whether members may be added.
+    pub open: bool,
+    pub created_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_ms: Option<u64>,
+    /// Changes so far.
+    pub revision: u64,
+    /// Number of the last entry of its log.
+    pub last: u64,
+    /// Whether it is in use now.
+    pub live: bool,
+    /// In lists of groups there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<GroupMember>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<GroupMessage>,
+}
+
+/// Somebody who is in a group, or was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMember {
+    pub user: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// owner, admin, member
+    pub role: String,
+    /// invited, joined, left, declined, removed, banned
+    pub state: String,
+    pub changed_ms: u64,
+    pub devices: Vec<GroupDevice>,
+}
+
+/// How far a device of a member has the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupDevice {
+    pub device: String,
+    pub upto: u64,
+}
+
+/// A message of a group. Its body is not shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupMessage {
+    pub number: u64,
+    pub message_id: String,
+    pub from: String,
+    pub at_ms: u64,
+    /// Members whom it is for.
+    pub of: u64,
+    /// Of whom receipts came.
+    pub delivered: u64,
+    pub displayed: u64,
 }
 
 /// A message that waits. Its body is not shown.

@@ -69,6 +69,10 @@ enum Command {
     /// Show the messages that wait for their recipients
     #[command(after_help = "Examples:\n  chappe queue\n  chappe queue alice@example.com")]
     Queue(OfUser),
+    /// Show the group chats, or one with its members and its last messages
+    #[command(after_help = "Examples:\n  chappe groups\n  chappe groups g0123456789abcdef0123456789abcdef\n\n\
+                            A group is named by its id or its Contribution-ID.")]
+    Groups(OfGroup),
     /// Show the sessions of the MSRP relay, or end one
     #[command(subcommand)]
     Msrp(MsrpCommand),
@@ -126,6 +130,18 @@ struct OfUser {
     /// Only this user, USER@DOMAIN
     #[arg(value_name = "AOR")]
     aor: Option<String>,
+    /// Print at most this many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+    #[command(flatten)]
+    inspect: Inspect,
+}
+
+#[derive(Debug, Args)]
+struct OfGroup {
+    /// Only this group, with its members
+    #[arg(value_name = "ID")]
+    id: Option<String>,
     /// Print at most this many
     #[arg(long, value_name = "N", default_value_t = 1000)]
     limit: usize,
@@ -215,6 +231,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Status(inspect) => soon(inspect::status(inspect)),
         Command::Registrations(of) => soon(inspect::registrations(of)),
         Command::Queue(of) => soon(inspect::queue(of)),
+        Command::Groups(of) => soon(inspect::groups(of)),
         Command::Msrp(command) => soon(inspect::msrp(command)),
         Command::Presence(presence) => soon(inspect::presence(presence)),
         Command::Explain(explain) => soon(inspect::explain(explain)),

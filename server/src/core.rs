@@ -36,6 +36,7 @@ use crate::service::agent::{CallLimits, CallTable};
 use crate::service::capability::Capabilities;
 use crate::service::chat::Chat;
 use crate::service::drain::Drain;
+use crate::service::group::Groups;
 use crate::service::notify::Watched;
 use crate::service::presence::PresenceAgent;
 use crate::shard::{Shard, Turn, answer_flow};
@@ -117,6 +118,7 @@ pub struct Core {
     pub recent_receipts: RecentReceipts,
     pub drain: Drain,
     pub chat: Chat,
+    pub groups: Groups,
     pub counters: SipCounters,
     pub trace: Trace,
     /// Store operations under way.
@@ -152,6 +154,7 @@ pub struct Parts {
     pub chat: Chat,
     pub presence: PresenceAgent,
     pub capabilities: Capabilities,
+    pub groups: Groups,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -198,6 +201,7 @@ impl Core {
             resolver: parts.resolver,
             drain: parts.drain,
             chat: parts.chat,
+            groups: parts.groups,
             counters: SipCounters::new(parts.metrics),
             trace: parts.trace,
             store_queue: AtomicU64::new(0),

@@ -158,6 +158,7 @@ impl Running {
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));
         tasks.spawn(presence(Arc::clone(&core)));
+        tasks.spawn(crate::service::group::keep(Arc::clone(&core)));
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), handsets.clone(), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());

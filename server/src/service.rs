@@ -6,6 +6,7 @@ pub mod chat;
 pub mod drain;
 pub mod echo;
 pub mod echo_call;
+pub mod group;
 pub mod notify;
 pub mod options;
 pub mod pager;
@@ -63,6 +64,9 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
     match (routed.destination, uri.scheme) {
         (Destination::Server, _) => options::for_server(turn, request),
         (Destination::User, _) | (Destination::Elsewhere, Scheme::Tel) => {
+            if let Some(place) = group::place(turn.core, &uri) {
+                return group::request(turn, request, place);
+            }
             let mut request = request;
             if presence::may_be_list(message.method(), chappe_sip::event::package_name(&message)) {
                 request = match presence::list(turn, request, &uri) {
@@ -129,6 +133,7 @@ pub fn response(turn: &mut Turn<'_>, user: u64, message: &Message) {
         Some(Work::Drain(work)) => drain::ended(turn, token, work, message.status()),
         Some(Work::Notify(work)) => notify::ended(turn, token, work, message.status(), Some(message)),
         Some(Work::Capability(work)) => capability::response(turn, token, work, message.status(), Some(message)),
+        Some(Work::GroupPage(work)) => group::paged(turn, token, work, message.status()),
         None => {}
     }
 }
@@ -164,6 +169,7 @@ pub fn event(turn: &mut Turn<'_>, event: Event) {
         Some(Work::Drain(work)) => drain::ended(turn, token, work, status),
         Some(Work::Notify(work)) => notify::ended(turn, token, work, status, None),
         Some(Work::Capability(work)) => capability::response(turn, token, work, status, None),
+        Some(Work::GroupPage(work)) => group::paged(turn, token, work, status),
         None => {}
     }
 }

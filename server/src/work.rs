@@ -2,6 +2,7 @@
 
 use crate::service::capability::Poll;
 use crate::service::drain::Attempt;
+use crate::service::group;
 use crate::service::notify::Notification;
 use crate::service::pager::Pager;
 use crate::service::proxy::Proxied;
@@ -18,6 +19,8 @@ pub enum Work {
     Notify(Box<Notification>),
     /// Devices that are asked what they can do.
     Capability(Box<Poll>),
+    /// A MESSAGE of a group to one device.
+    GroupPage(Box<group::Attempt>),
 }
 
 /// Names a piece of work and one of its branches, or a call and one of its requests; fits the token of a transaction.

@@ -72,6 +72,14 @@ impl Node for Fake {
         Ok(Registered { aor: aor.into(), bindings: vec![] })
     }
 
+    async fn groups(&self, _page: Page) -> Result<List<Group>, NodeError> {
+        Ok(List { items: vec![Group { id: "g1".into(), ..Group::default() }], next: None })
+    }
+
+    async fn group(&self, id: &str) -> Result<Group, NodeError> {
+        if id == "g1" { Ok(Group::default()) } else { Err(NodeError::NotFound { what: "group" }) }
+    }
+
     async fn queues(&self, _page: Page) -> Result<List<Queue>, NodeError> {
         Ok(List { items: vec![], next: None })
     }

@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use axum::http::Method;
-use chappe_api::{Explanation, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting};
+use chappe_api::{Explanation, Group, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Table, say};
-use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfUser, Presence, Trace};
+use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfGroup, OfUser, Presence, Trace};
 use crate::admin::{Admin, segment};
 
 /// Rows asked for at a time.
@@ -107,6 +107,69 @@ pub(super) async fn queue(options: OfUser) -> anyhow::Result<u8> {
         }
         table
     })
+}
+
+pub(super) async fn groups(options: OfGroup) -> anyhow::Result<u8> {
+    let admin = options.inspect.place.running()?;
+    let OfGroup { id, limit, inspect } = options;
+    let Some(id) = id else {
+        let groups: Vec<Group> = pages(&admin, "/api/groups", limit).await?;
+        let options = OfUser { aor: None, limit, inspect };
+        return show(&options, &groups, "There is no group.", |groups| {
+            let mut table = Table::new(["id", "subject", "made (UTC)", "entries", "in use"]);
+            for group in groups {
+                table.row([
+                    group.id.clone(),
+                    group.subject.clone().unwrap_or_default(),
+                    output::date(group.created_ms / 1000),
+                    group.last.to_string(),
+                    if group.closed_ms.is_some() { "ended".into() } else { yes(group.live) },
+                ]);
+            }
+            table
+        });
+    };
+    let group: Group = admin.get(&format!("/api/groups/{}", segment(&id))).await?;
+    if inspect.json {
+        return output::json(&group).map(|()| OK);
+    }
+    say!("{}", group.subject.as_deref().unwrap_or("(no subject)"))?;
+    say!("  focus            {}", group.focus)?;
+    say!("  contribution-id  {}", group.contribution_id)?;
+    say!("  made             {}", output::date(group.created_ms / 1000))?;
+    say!("  entries          {}\n", group.last)?;
+    let mut table = Table::new(["member", "name", "role", "state", "devices, behind by"]);
+    for member in &group.members {
+        let behind = member.devices.iter().map(|device| group.last.saturating_sub(device.upto).to_string());
+        table.row([
+            member.user.clone(),
+            member.name.clone().unwrap_or_default(),
+            member.role.clone(),
+            member.state.clone(),
+            behind.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    output::print(&table)?;
+    if !group.messages.is_empty() {
+        say!("")?;
+        let mut table = Table::new(["number", "message-id", "from", "accepted (UTC)", "delivered", "seen"]);
+        for message in &group.messages {
+            table.row([
+                message.number.to_string(),
+                message.message_id.clone(),
+                message.from.clone(),
+                output::date(message.at_ms / 1000),
+                format!("{} of {}", message.delivered, message.of),
+                message.displayed.to_string(),
+            ]);
+        }
+        output::print(&table)?;
+    }
+    Ok(OK)
+}
+
+fn yes(is: bool) -> String {
+    if is { "yes".into() } else { String::new() }
 }
 
 pub(super) async fn msrp(command: MsrpCommand) -> anyhow::Result<u8> {

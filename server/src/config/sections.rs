@@ -39,6 +39,7 @@ section! {
         pub chat: Table<Chat> = Table::default();
         pub presence: Table<Presence> = Table::default();
         pub capability: Table<Capability> = Table::default();
+        pub group: Table<Group> = Table::default();
         pub http: Table<Http> = Table::default();
         pub provisioning: Table<Provisioning> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
@@ -261,6 +262,24 @@ section! {
         pub burst: u32 = 100 => 0..=1_000_000;
         /// Users whose devices' answers are remembered.
         pub max_users: u32 = 200_000 => 100..=100_000_000;
+    }
+}
+
+section! {
+    /// Group chat: the factory and the focuses of groups. They need the sessions of `[chat]`.
+    pub struct Group {
+        /// Whether groups are made and held here.
+        pub enabled: bool = true;
+        /// User part of the address, in each domain, to which a client sends its INVITE with a list to make a group.
+        pub factory: String = "conference-factory".to_owned();
+        /// Members of one group; more are refused with 403.
+        pub max_members: u32 = 100 => 2..=100_000;
+        /// Groups that one user may be in when making another; more are refused with 486.
+        pub max_per_user: u32 = 1000 => 1..=1_000_000;
+        /// Whether only administrators of a group may add members.
+        pub admins_only: bool = false;
+        /// How long the messages of a group are kept for members who are away.
+        pub retention: Duration = days(30) => minutes(1)..=days(3650);
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, Counts, Explanation, FateEvent, List, MessageCounts, MsrpSession, Node, NodeError, Page, PresenceOf,
-    Queue, Readiness, Registered, Status, TraceLine, Waiting,
+    Accounts, Counts, Explanation, FateEvent, Group, List, MessageCounts, MsrpSession, Node, NodeError, Page,
+    PresenceOf, Queue, Readiness, Registered, Status, TraceLine, Waiting,
 };
 use chappe_store::Wanted;
 use tokio::sync::broadcast;
@@ -195,6 +195,7 @@ impl Node for Operator {
             for (name, help, value) in core.counters.simple() {
                 counter(out, name, help.trim(), value);
             }
+            crate::service::group::operator::write_metrics(core, out);
             self.relay.write_metrics(out);
         })
     }
@@ -231,6 +232,14 @@ impl Node for Operator {
         let found = self.core.stores.queue.pending(&wanted, page.size()).await.map_err(unavailable)?.pop();
         let items = found.unwrap_or_default().iter().map(waiting).collect();
         Ok(List::page(items, page.size(), |message: &Waiting| message.id.to_string()))
+    }
+
+    async fn groups(&self, page: Page) -> Result<List<Group>, NodeError> {
+        crate::service::group::operator::list(&self.core, page).await
+    }
+
+    async fn group(&self, id: &str) -> Result<Group, NodeError> {
+        crate::service::group::operator::show(&self.core, id).await
     }
 
     async fn msrp_sessions(&self, page: Page) -> Result<List<MsrpSession>, NodeError> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chappe_auth::{GateConfig, Qop};
 use chappe_chat::MessagePolicy;
+use chappe_chat::group::{Limits, Rights, Role};
 use chappe_chat::leg::LegSettings;
 use chappe_net::{CertificateFiles, HostPort, ListenerConfig, Net, Network, ResolveConfig, TlsConfig, Verify};
 use chappe_presence::rules::Handling;
@@ -32,6 +33,7 @@ use crate::service::agent::{self, CallLimits};
 use crate::service::capability::{Capabilities, CapabilitySettings};
 use crate::service::chat::Chat;
 use crate::service::drain::Drain;
+use crate::service::group::{self, Groups};
 use crate::service::presence::{PresenceAgent, PresenceSettings};
 
 /// Keys remembered in the tables of rates.
@@ -153,6 +155,25 @@ fn capability(config: &Config) -> CapabilitySettings {
     }
 }
 
+fn groups(config: &Config, node: &[u8]) -> Groups {
+    let (group, rights) = (&config.group, Rights::default());
+    let settings = group::Settings {
+        factory: group.factory.as_str().into(),
+        limits: Limits {
+            members: group.max_members as usize,
+            groups_per_user: group.max_per_user as usize,
+            ..Limits::default()
+        },
+        rights: if group.admins_only { Rights { add: Role::Admin, ..rights } } else { rights },
+        ring: config.chat.ring_timeout,
+        idle: config.chat.idle_timeout,
+        window: config.chat.window as usize,
+        retention: group.retention,
+    };
+    let owner: String = node.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Groups::new(group.enabled && config.chat.sessions, settings, &owner)
+}
+
 /// The SIP side.
 pub(super) fn core(
     config: &Config,
@@ -198,6 +219,7 @@ pub(super) fn core(
         chat: chat(config),
         presence: PresenceAgent::new(presence(config)),
         capabilities: Capabilities::new(capability(config)),
+        groups: groups(config, &key.derive("node")),
         resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
         layer: layer::Config {
             timers: timers(config),

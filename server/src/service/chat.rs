@@ -14,7 +14,7 @@
 mod intake;
 mod letter;
 mod line;
-mod offer;
+pub(in crate::service) mod offer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -332,7 +332,7 @@ fn other_devices(core: &Core, aor: &str, but: &str) -> Vec<Box<str>> {
 }
 
 /// Which device of a user has sent a request: by its instance-id, else by the connection that it came on.
-fn device_of(core: &Core, aor: &str, message: &Message, flow: &Flow) -> Box<str> {
+pub(in crate::service) fn device_of(core: &Core, aor: &str, message: &Message, flow: &Flow) -> Box<str> {
     let contact = message.values(HeaderName::Contact).next().and_then(|value| NameAddr::parse(value).ok());
     let instance = contact.as_ref().and_then(|contact| contact.param("+sip.instance"));
     let instance = instance.map(|value| String::from_utf8_lossy(&chappe_sip::text::unquote(value)).into_owned());

@@ -34,8 +34,9 @@ use crate::work::{Token, Work};
 pub use watched::{Place, Watched};
 
 /// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
-pub const EVENTS: &str = "reg, presence";
-const PACKAGES: [&dyn Package; 3] = [&event::reg::Reg, &chappe_presence::Presence, &chappe_presence::WatcherInfo];
+pub const EVENTS: &str = "reg, presence, conference";
+const PACKAGES: [&dyn Package; 4] =
+    [&event::reg::Reg, &chappe_presence::Presence, &chappe_presence::WatcherInfo, &super::group::Conference];
 /// Packages whose resources are users; a resource of another kind is subscribed to through [`open`].
 const SERVICES: [&dyn Service; 3] = [&reg::Registrations, &presence::Presence, &presence::WatcherInformation];
 /// What a SUBSCRIBE may require of us.

@@ -12,7 +12,7 @@ use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::identity::{Checked, Fresh, Role};
 use crate::metrics::Verdict;
-use crate::service::{drain, notify};
+use crate::service::{drain, group, notify};
 use crate::shard::Turn;
 
 /// What came of the decision.
@@ -104,6 +104,7 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
             core.persist.later(aor);
             turn.registered(key, reply.finish());
             drain::registered(core, aor);
+            group::registered(core, aor, false);
             if let Some((before, after)) = told {
                 let (core, user) = (Arc::clone(core), Arc::clone(&user));
                 // Watchers may live in this shard, which is locked now.
@@ -143,6 +144,7 @@ async fn store_and_answer(
             core.visit(message.call_id(), |turn| turn.registered(key, reply.finish()));
             notify::registration_changed(&core, aor, &before, &after);
             drain::registered(&core, aor);
+            group::registered(&core, aor, true);
         }
         Err(error) => {
             core.counters.store_failed();

@@ -21,7 +21,7 @@ const ENVELOPES: [&str; 1] = ["message/cpim"];
 const AT_A_TIME: usize = 8;
 
 /// Reserves our end of a session.
-pub(super) fn open(
+pub(in crate::service) fn open(
     core: &Core,
     endpoint: &Endpoint,
     secure: bool,
@@ -35,7 +35,7 @@ pub(super) fn open(
 }
 
 /// Whether an offer wants TLS.
-pub(super) fn is_secure(offer: &[u8]) -> bool {
+pub(in crate::service) fn is_secure(offer: &[u8]) -> bool {
     let rules = Rules::default();
     let description = Description::parse_within(offer, &rules).ok();
     let media = description.as_ref().and_then(|offer| offer.media().iter().find(|media| !media.is_refused()));
@@ -58,7 +58,7 @@ fn local(core: &Core, endpoint: &Endpoint, end: &End, service: Service, directio
 }
 
 /// Answers the offer of a device.
-pub(super) fn answer(
+pub(in crate::service) fn answer(
     core: &Core,
     endpoint: &Endpoint,
     end: &End,
@@ -75,12 +75,12 @@ pub(super) fn answer(
 }
 
 /// An offer of ours that waits for its answer.
-pub(super) struct Offered {
+pub(in crate::service) struct Offered {
     offer: MsrpOffer,
-    pub(super) sdp: Vec<u8>,
+    pub(in crate::service) sdp: Vec<u8>,
 }
 
-pub(super) fn offer(core: &Core, endpoint: &Endpoint, end: &End, service: Service) -> Option<Offered> {
+pub(in crate::service) fn offer(core: &Core, endpoint: &Endpoint, end: &End, service: Service) -> Option<Offered> {
     let direction = if service.is_one_way() { Direction::SEND_ONLY } else { Direction::SEND_RECEIVE };
     let offer = MsrpOffer::new(local(core, endpoint, end, service, direction)).ok()?;
     let mut description = Description::new(&origin(end));
@@ -90,7 +90,7 @@ pub(super) fn offer(core: &Core, endpoint: &Endpoint, end: &End, service: Servic
 
 impl Offered {
     /// Reads the answer; `None` where it is none, or refuses.
-    pub(super) fn agreed(&self, answer: &[u8]) -> Option<Agreement> {
+    pub(in crate::service) fn agreed(&self, answer: &[u8]) -> Option<Agreement> {
         let rules = Rules::default();
         let description = Description::parse_within(answer, &rules).ok()?;
         match self.offer.read_answer(&description, 0, 1, &Names::default(), &rules) {

@@ -1,0 +1,278 @@
+//! Messages into the log: on disk before their senders are told so.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use chappe_chat::envelope::{Kind, Source, Stamp};
+use chappe_chat::group::data::{self, GROUP_DATA_TYPE};
+use chappe_chat::group::reader;
+use chappe_chat::{Envelope, Refusal, media_type};
+use chappe_imdn::{CPIM_TYPE, Cpim};
+use chappe_msrp::Assembled;
+use chappe_sip::{Aor, Message, Uri};
+use chappe_store::{GroupError, NewGroupEntry, Receipt, ReceiptState};
+
+use super::change::Failed;
+use super::entry::{self, Logged, Way};
+use super::news::{Answering, Key};
+use super::room::Room;
+use crate::core::epoch_ms;
+use crate::msrp::endpoint::Answer;
+use crate::service::receipt;
+
+const TEXT: &str = "text/plain;charset=UTF-8";
+
+/// Who is told that a message is on disk.
+pub(super) enum Taken {
+    Msrp(Answer),
+    Sip(Answering),
+    Nobody,
+}
+
+impl Taken {
+    fn tell(self, room: &Room, result: Result<(), NotTaken>) {
+        match (self, result) {
+            (Taken::Msrp(answer), Ok(())) => answer.ok(),
+            (Taken::Msrp(answer), Err(not)) => answer.refuse(not.codes().0),
+            (Taken::Sip(answering), Ok(())) => answering.give(&room.core, 200, &[]),
+            (Taken::Sip(answering), Err(not)) => answering.give(&room.core, not.codes().1, &[]),
+            (Taken::Nobody, _) => {}
+        }
+    }
+}
+
+/// Why a message is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NotTaken {
+    Malformed,
+    TooLarge,
+    Type,
+    Forbidden,
+    /// The store is slow, full or broken.
+    Busy,
+}
+
+impl NotTaken {
+    /// Of MSRP and of SIP.
+    fn codes(self) -> (u16, u16) {
+        match self {
+            NotTaken::Malformed => (400, 400),
+            NotTaken::TooLarge => (413, 513),
+            NotTaken::Type => (415, 415),
+            NotTaken::Forbidden => (403, 403),
+            // Try again later: as if the next hop had not answered.
+            NotTaken::Busy => (408, 503),
+        }
+    }
+}
+
+impl Room {
+    /// What a device sent in its session.
+    pub(super) async fn received(&mut self, key: &Key, message: Assembled, answer: Answer) {
+        let content_type = message.head.content_type().unwrap_or(TEXT).to_owned();
+        let id = message.head.message_id().unwrap_or_default().to_owned();
+        let session = self.focus.clone();
+        let parts: [&[u8]; 3] = [session.as_bytes(), key.1.as_bytes(), id.as_bytes()];
+        let read = self.envelope(key, &parts, &content_type, message.data.into());
+        self.take(key, read, Taken::Msrp(answer)).await;
+    }
+
+    /// MESSAGE to the focus.
+    pub(super) async fn message(&mut self, user: Aor, device: Box<str>, request: &Arc<Message>, answering: Answering) {
+        let user = self.group.members.get(&user).map_or(user, |member| member.user.clone());
+        let read =
+            Envelope::of_message(request, &user.to_uri(), &self.focus, epoch_ms()).map_err(|_| NotTaken::Malformed);
+        self.take(&(user.as_str().into(), device), read, Taken::Sip(answering)).await;
+    }
+
+    fn envelope(&self, key: &Key, parts: &[&[u8]], content_type: &str, body: Bytes) -> Result<Envelope, NotTaken> {
+        let from = Aor::from_canonical(key.0.clone()).to_uri();
+        let source = Source {
+            from: &from,
+            to: &self.focus,
+            contribution_id: Some(&self.group.contribution_id),
+            conversation_id: self.group.conversation_id.as_deref(),
+            in_reply_to: None,
+            message_id: None,
+            key: parts,
+            accepted_ms: epoch_ms(),
+        };
+        Envelope::read(&source, content_type, body).map_err(|_| NotTaken::Malformed)
+    }
+
+    async fn take(&mut self, key: &Key, read: Result<Envelope, NotTaken>, taken: Taken) {
+        let user = Aor::from_canonical(key.0.clone());
+        if self.group.admit(&user).is_err() {
+            return taken.tell(self, Err(NotTaken::Forbidden));
+        }
+        let envelope = match read {
+            Ok(envelope) => envelope,
+            Err(not) => return taken.tell(self, Err(not)),
+        };
+        match &envelope.kind {
+            Kind::Composing => {
+                self.show(key, &envelope);
+                taken.tell(self, Ok(()));
+            }
+            Kind::Receipt(None) => taken.tell(self, Ok(())),
+            Kind::Receipt(Some(notification)) => {
+                let (id, state) = (notification.message_id.clone(), receipt::state(notification));
+                match self.author(&id, &envelope) {
+                    Some(author) => {
+                        let entry = self.receipt_entry(key, &author, &id, state, &envelope);
+                        self.push(entry, taken);
+                    }
+                    // About nothing that was ever here.
+                    None => taken.tell(self, Ok(())),
+                }
+            }
+            Kind::Content if media_type(&envelope.content_type).eq_ignore_ascii_case(GROUP_DATA_TYPE) => {
+                self.group_data(key, &user, &envelope, taken).await;
+            }
+            Kind::Content => match self.core.settings.message.check_envelope(&envelope) {
+                Ok(()) => {
+                    let once = Receipt {
+                        message_id: envelope.message_id.clone(),
+                        sender: user.as_str().into(),
+                        recipient: self.id.as_str().into(),
+                        state: ReceiptState::Accepted,
+                    };
+                    let way = Way { kind: reader::Kind::Message, from: &user, device: &key.1, to: None };
+                    let entry = self.entry(&way, &envelope, once);
+                    self.push(entry, taken);
+                }
+                Err(Refusal::TooLarge { .. }) => taken.tell(self, Err(NotTaken::TooLarge)),
+                Err(_) => taken.tell(self, Err(NotTaken::Type)),
+            },
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: NewGroupEntry, taken: Taken) {
+        let core = &self.core;
+        if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
+            core.counters.shed(crate::metrics::Shed::Store);
+            return taken.tell(self, Err(NotTaken::Busy));
+        }
+        self.incoming.push((entry, taken));
+    }
+
+    pub(super) fn entry(&self, way: &Way<'_>, envelope: &Envelope, once: Receipt) -> NewGroupEntry {
+        let (tag, date) = (self.core.tag(), self.date());
+        let call_id = format!("{tag}@chappe");
+        entry::message(way, envelope, &Stamp { call_id: &call_id, tag: &tag, date: &date }, epoch_ms(), once)
+    }
+
+    pub(super) fn receipt_entry(
+        &self,
+        key: &Key,
+        author: &Aor,
+        id: &str,
+        state: ReceiptState,
+        envelope: &Envelope,
+    ) -> NewGroupEntry {
+        let user = Aor::from_canonical(key.0.clone());
+        let once =
+            Receipt { message_id: id.into(), sender: author.as_str().into(), recipient: user.as_str().into(), state };
+        let way = Way { kind: reader::Kind::Receipt, from: &user, device: &key.1, to: Some(author) };
+        self.entry(&way, envelope, once)
+    }
+
+    /// Who wrote a message: as the room remembers, else as the receipt says.
+    pub(super) fn author(&self, message_id: &str, receipt: &Envelope) -> Option<Aor> {
+        if let Some(author) = self.authors.get(message_id) {
+            return Some(author.clone());
+        }
+        let cpim = receipt.is_cpim().then(|| Cpim::parse(receipt.body()).ok()).flatten()?;
+        let to = cpim.to().first().map(|address| address.uri.to_owned())?;
+        let user = super::anybody(&self.core, &Uri::parse(to.as_bytes()).ok()?)?;
+        self.group.members.get(&user).map(|member| member.user.clone())
+    }
+
+    /// A wish about subject or icon; the answer goes to the device that asked.
+    pub(super) async fn group_data(&mut self, key: &Key, user: &Aor, envelope: &Envelope, taken: Taken) {
+        let content = envelope.content().map(|content| content.into_owned());
+        let Some(request) = content.and_then(|content| data::Request::read(&content).ok()) else {
+            return taken.tell(self, Err(NotTaken::Malformed));
+        };
+        let mut results = Vec::with_capacity(request.changes.len());
+        for (target, change) in request.changes {
+            match self.change(user, change).await {
+                Ok(()) => results.push((target, Ok(()))),
+                Err(Failed::Refused(refused)) => results.push((target, Err(refused))),
+                Err(Failed::Store) => return taken.tell(self, Err(NotTaken::Busy)),
+            }
+        }
+        taken.tell(self, Ok(()));
+        let text = data::response(&request.id, &results);
+        let written = chappe_imdn::Envelope::new(&self.focus, &user.to_uri())
+            .namespace("imdn", chappe_imdn::IMDN_NAMESPACE)
+            .header("imdn.Message-ID", &self.core.tag())
+            .header("DateTime", &chappe_imdn::date_time(epoch_ms()))
+            .content(GROUP_DATA_TYPE, &[], text.as_bytes());
+        self.send_now(key, written.into());
+    }
+
+    /// Shows the others that somebody types.
+    pub(super) fn show(&self, key: &Key, envelope: &Envelope) {
+        let Some(content) = envelope.content() else { return };
+        let from = Aor::from_canonical(key.0.clone()).to_uri();
+        // With its sender, as there are many (GSMA RCC.07 §3.4.4.1.5).
+        let written: Bytes =
+            chappe_imdn::Envelope::new(&from, &self.focus).content(chappe_imdn::COMPOSING_TYPE, &[], &content).into();
+        for (other, seat) in &self.seats {
+            if other.0 != key.0 && seat.is_open() {
+                self.send_now(other, written.clone());
+            }
+        }
+    }
+
+    /// Puts what has come in on disk, in one write, and then says so.
+    pub(super) async fn flush(&mut self) {
+        if self.incoming.is_empty() {
+            return;
+        }
+        let (entries, takers): (Vec<NewGroupEntry>, Vec<Taken>) =
+            std::mem::take(&mut self.incoming).into_iter().unzip();
+        let append = self.core.stores.groups.append(self.id.as_str(), self.token, entries.clone());
+        match self.core.stored(append).await {
+            Ok(seqs) => {
+                for ((entry, taken), seq) in entries.iter().zip(takers).zip(seqs) {
+                    if let Some(seq) = seq {
+                        self.last = seq;
+                        if let Some(logged) = Logged::written(seq, entry) {
+                            let counted = u64::from(logged.is_message());
+                            self.core.groups.counts.messages.fetch_add(counted, Ordering::Relaxed);
+                            self.remember(Arc::new(logged));
+                        }
+                    }
+                    taken.tell(self, Ok(()));
+                }
+            }
+            Err(error) => {
+                self.core.counters.store_failed();
+                tracing::error!(%error, "messages of a group could not be stored");
+                if !matches!(error, GroupError::Store(_)) {
+                    self.is_not_ours();
+                }
+                takers.into_iter().for_each(|taken| taken.tell(self, Err(NotTaken::Busy)));
+            }
+        }
+    }
+
+    /// The delivery receipt of a device that makes none.
+    pub(super) fn receipt_for(&mut self, key: &Key, logged: &Logged) {
+        let (Some(envelope), Some(author)) = (&logged.envelope, logged.from().cloned()) else { return };
+        if !logged.is_message() || !envelope.wants.positive_delivery || *author.as_str() == *key.0 {
+            return;
+        }
+        let (from, to) = (Aor::from_canonical(key.0.clone()).to_uri(), author.to_uri());
+        let written = chappe_imdn::Receipt::delivered(&from, &to, &envelope.message_id, &envelope.date)
+            .to_cpim(&self.core.tag(), epoch_ms());
+        let id = envelope.message_id.clone();
+        if let Ok(read) = self.envelope(key, &[id.as_bytes()], CPIM_TYPE, written.into()) {
+            let entry = self.receipt_entry(key, &author, &id, ReceiptState::Delivered, &read);
+            self.incoming.push((entry, Taken::Nobody));
+        }
+    }
+}
