@@ -1,0 +1,186 @@
+//! Groups outlive sessions and the server: what was accepted comes to every member, in the order of the group.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use chappe_e2e::{Message, Phone, Server, Transport, wait_for};
+
+const FACTORY: &str = "sip:conference-factory@localhost";
+
+fn sdp() -> &'static str {
+    "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=message 9 TCP/MSRP *\r\na=setup:active\r\n\
+     a=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\na=path:msrp://127.0.0.1:9/own;tcp\r\n"
+}
+
+/// Makes a group with these users, and gives the answer.
+fn create(phone: &mut Phone, users: &[usize], contribution: &str) -> Message {
+    let entry = |user: &usize| format!("<entry uri=\"sip:user{user}@localhost\" cp:copyControl=\"to\"/>");
+    let entries: String = users.iter().map(entry).collect();
+    let body = format!(
+        "--b\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--b\r\nContent-Type: application/resource-lists+xml\r\n\
+         Content-Disposition: recipient-list\r\n\r\n<?xml version=\"1.0\"?>\
+         <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\" xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\">\
+         <list>{entries}</list></resource-lists>\r\n--b--\r\n",
+        sdp()
+    );
+    let headers = format!(
+        "Contact: <{}>;+g.oma.sip-im\r\nAccept-Contact: *;+g.oma.sip-im\r\nRequire: recipient-list-invite\r\n\
+         Subject: trip\r\nContribution-ID: {contribution}\r\nContent-Type: multipart/mixed;boundary=\"b\"\r\n",
+        phone.contact()
+    );
+    phone.request("INVITE", FACTORY, FACTORY, &headers, &body).expect("the server lives")
+}
+
+fn rejoin(phone: &mut Phone, focus: &str) -> u16 {
+    let headers = format!(
+        "Contact: <{}>;+g.oma.sip-im\r\nAccept-Contact: *;+g.oma.sip-im\r\nContent-Type: application/sdp\r\n",
+        phone.contact()
+    );
+    let answer = phone.request("INVITE", focus, focus, &headers, sdp()).expect("the server lives");
+    if answer.code() == 200 {
+        hang_up(phone, &answer, "");
+    }
+    answer.code()
+}
+
+/// The address of the focus.
+fn focus(answer: &Message) -> String {
+    let contact = answer.header("Contact").expect("a Contact");
+    assert!(contact.contains(";isfocus"), "{contact}");
+    contact.trim_start_matches('<').split('>').next().unwrap_or_default().to_owned()
+}
+
+/// ACK and BYE to an INVITE that was answered; with a reason that says so the user leaves.
+fn hang_up(phone: &mut Phone, answer: &Message, headers: &str) {
+    let focus = focus(answer);
+    let [from, to, call_id] = ["From", "To", "Call-ID"].map(|name| answer.header(name).unwrap_or_default().to_owned());
+    let cseq: u32 =
+        answer.header("CSeq").unwrap_or_default().split(' ').next().unwrap_or_default().parse().expect("a number");
+    for (method, cseq) in [("ACK", cseq), ("BYE", cseq + 1)] {
+        let more = if method == "BYE" { headers } else { "" };
+        let request = format!(
+            "{method} {focus} SIP/2.0\r\nVia: SIP/2.0/TCP phone.invalid;branch=z9hG4bK{call_id}{cseq};rport\r\n\
+             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{more}\
+             Content-Length: 0\r\n\r\n"
+        );
+        phone.wire().send(request.as_bytes()).expect("the server takes it");
+    }
+}
+
+fn say(phone: &mut Phone, focus: &str, text: &str) -> std::io::Result<u16> {
+    let headers = "Content-Type: text/plain;charset=UTF-8\r\n";
+    phone.request("MESSAGE", focus, focus, headers, text).map(|answer| answer.code())
+}
+
+#[test]
+fn members_come_and_go_and_the_group_stays() {
+    let mut server = Server::start();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut there = Phone::registered(&server, 1, Transport::Udp);
+    let made = create(&mut owner, &[1, 2], "life");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    assert_eq!(say(&mut there, &focus, "one").unwrap(), 200);
+    assert_eq!(owner.texts(1), ["one"]);
+    server.kill();
+    server.restart();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut there = Phone::registered(&server, 1, Transport::Udp);
+    // Somebody who was never there gets all of it; nobody else gets anything twice but what was not written down.
+    let mut late = Phone::registered(&server, 2, Transport::Tcp);
+    assert_eq!(late.texts(1), ["one"]);
+    assert_eq!(say(&mut late, &focus, "two").unwrap(), 200);
+    assert_eq!(there.texts(1), ["two"]);
+    let mut came = owner.texts(1);
+    if came == ["one"] {
+        came = owner.texts(1);
+    }
+    assert_eq!(came, ["two"]);
+    // The same Contribution-ID is the same group; a stranger is told that it is none of its business.
+    let again = create(&mut late, &[0, 1], "life");
+    assert_eq!((again.code(), self::focus(&again)), (200, focus.clone()));
+    hang_up(&mut late, &again, "");
+    let mut stranger = Phone::registered(&server, 3, Transport::Tcp);
+    assert_eq!(rejoin(&mut stranger, &focus), 403);
+    assert_eq!(say(&mut stranger, &focus, "let me in").unwrap(), 403);
+    assert_eq!(rejoin(&mut stranger, "sip:g00000000000000000000000000000000@localhost"), 404);
+    // Who leaves is out, and hears no more.
+    let call = create(&mut late, &[0, 1], "life");
+    hang_up(&mut late, &call, "Reason: SIP;cause=200;text=\"Call completed\"\r\n");
+    wait_for("the member to be out", || (rejoin(&mut late, &focus) == 403).then_some(()));
+    assert_eq!(say(&mut owner, &focus, "three").unwrap(), 200);
+    assert_eq!(there.texts(1), ["three"]);
+    late.nothing_more();
+    server.stop();
+}
+
+#[test]
+fn kill_in_the_middle_of_talk_loses_nothing_that_was_accepted() {
+    let mut server = Server::start();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let made = create(&mut owner, &[1, 2], "kill");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    let done = Arc::new(AtomicUsize::new(0));
+    let (mut accepted, mut next) = (Vec::new(), 0);
+    for round in 1..=3 {
+        let mut sender = Phone::registered(&server, 1, Transport::Tcp);
+        let (count, focus) = (Arc::clone(&done), focus.clone());
+        // Sends until the server is gone; the last one may or may not have been accepted.
+        let sending = std::thread::spawn(move || {
+            let mut accepted = Vec::new();
+            loop {
+                match say(&mut sender, &focus, &format!("{next:04}")) {
+                    Ok(200) => accepted.push(next),
+                    Ok(code) => panic!("message {next} got {code}"),
+                    Err(_) => return (accepted, next + 1),
+                }
+                next += 1;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        wait_for("messages to be accepted", || (done.load(Ordering::Relaxed) >= round * 40).then_some(()));
+        server.kill();
+        let (more, after) = sending.join().unwrap();
+        accepted.extend(more);
+        next = after;
+        server.restart();
+    }
+    let mut reader = Phone::registered(&server, 2, Transport::Tcp);
+    let mut came: Vec<i32> = Vec::new();
+    while came.last() < accepted.last() {
+        came.extend(reader.texts(1).iter().map(|text| text.parse::<i32>().unwrap()));
+    }
+    assert!(came.is_sorted_by(|one, other| one < other), "each once, in order: {came:?}");
+    let lost: Vec<_> = accepted.iter().filter(|number| !came.contains(number)).collect();
+    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+    server.stop();
+}
+
+#[test]
+fn a_member_that_stalls_delays_nobody() {
+    let mut server = Server::start();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut stalled = Phone::registered(&server, 2, Transport::Tcp);
+    stalled.answer = None;
+    let mut there = Phone::registered(&server, 1, Transport::Tcp);
+    let made = create(&mut owner, &[1, 2], "stall");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    let sent: Vec<String> = (0..20).map(|number| format!("{number:02}")).collect();
+    let begun = Instant::now();
+    for text in &sent {
+        assert_eq!(say(&mut there, &focus, text).unwrap(), 200);
+        assert_eq!(owner.texts(1), [text.as_str()]);
+    }
+    // Far below the 32 s in which the silent one is given up.
+    assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
+    assert!(stalled.receive(Duration::from_secs(1)).unwrap().is_some(), "it has been sent the first");
+    // Another device of the same user has them all.
+    assert_eq!(Phone::registered(&server, 2, Transport::Udp).texts(20), sent);
+    server.stop();
+}
