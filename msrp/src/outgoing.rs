@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasherDefault;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use crate::chunk::ChunkHead;
 use crate::head::Flag;
@@ -31,7 +31,8 @@ pub struct OutgoingConfig {
     pub quantum: usize,
     /// Largest body of a chunk that the peer takes.
     pub max_chunk: Option<usize>,
-    /// Every piece is one frame, as WebSocket wants it (RFC 7977 §5.3); without `max_chunk` a body has a quantum at most.
+    /// No frame is interrupted, and [`Output::ends`] tells them apart, as WebSocket wants it (RFC 7977 §5.3); without
+    /// `max_chunk` a body has a quantum at most.
     pub whole_frames: bool,
     /// A stream that had more than `high` is resumed when it has less than this.
     pub low: usize,
@@ -52,8 +53,10 @@ pub struct StreamKey(pub u64);
 /// Bytes for the wire, and what happened. To be emptied by the caller and used again.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// In this order; with [`OutgoingConfig::whole_frames`] each is one frame.
+    /// In this order.
     pub pieces: Vec<Bytes>,
+    /// With [`OutgoingConfig::whole_frames`]: how many pieces there are up to the end of each frame.
+    pub ends: Vec<usize>,
     pub notes: Vec<Note>,
     text: Vec<u8>,
     buffer: BytesMut,
@@ -347,7 +350,10 @@ impl Outgoing {
             } else if let Some(frame) = self.control.pop_front() {
                 self.control_held -= frame.len();
                 let len = frame.len();
-                out.push(frame, self.config.whole_frames);
+                out.push(frame);
+                if self.config.whole_frames {
+                    out.end_frame();
+                }
                 len
             } else {
                 self.frame(ids, out)
@@ -498,7 +504,7 @@ impl Outgoing {
         let flag = ends.unwrap_or(Flag::More);
         chunk.head.write(&mut out.text, id, range);
         out.push_text();
-        chunk.take_into(body, &mut out.buffer);
+        chunk.take_into(body, out);
         let mut len = out.text.len() + body;
         out.text.clear();
         if chunk.head.has_body() {
@@ -513,10 +519,9 @@ impl Outgoing {
         }
         let sent = range.unwrap_or(ByteRange { start: 1, end: Some(0), total: Some(0) });
         out.notes.push(Note::ChunkSent { key, id, head, range: sent, flag, answered: false });
+        out.push_text();
         if self.config.whole_frames {
-            out.push_frame();
-        } else {
-            out.push_text();
+            out.end_frame();
         }
         self.release(key, head_size + body);
         self.settle(key);
@@ -568,7 +573,7 @@ impl Outgoing {
             chunk.put_back(piece.slice(len..));
         }
         if len > 0 {
-            out.push(piece.slice(..len), false);
+            out.push(piece.slice(..len));
         }
         self.release(key, len);
         if safe.is_some() { len + self.close(Flag::More, out) } else { len }
@@ -671,14 +676,12 @@ impl Chunk {
         }
     }
 
-    fn take_into(&mut self, bytes: usize, out: &mut BytesMut) {
+    fn take_into(&mut self, bytes: usize, out: &mut Output) {
         let mut left = bytes;
         while left > 0 && !self.front.is_empty() {
-            let now = left.min(self.front.len());
-            out.extend_from_slice(&self.front[..now]);
-            self.front.advance(now);
-            self.took(now);
-            left -= now;
+            let piece = self.take(left);
+            left -= piece.len();
+            out.push(piece);
         }
     }
 
@@ -697,11 +700,12 @@ impl Output {
     /// Forgets what was given out, but keeps the memory.
     pub fn clear(&mut self) {
         self.pieces.clear();
+        self.ends.clear();
         self.notes.clear();
     }
 
-    fn push(&mut self, bytes: Bytes, alone: bool) {
-        if alone || bytes.len() > COPY {
+    fn push(&mut self, bytes: Bytes) {
+        if bytes.len() > COPY {
             self.flush();
             self.pieces.push(bytes);
         } else {
@@ -713,9 +717,9 @@ impl Output {
         self.buffer.extend_from_slice(&self.text);
     }
 
-    fn push_frame(&mut self) {
-        self.push_text();
+    fn end_frame(&mut self) {
         self.flush();
+        self.ends.push(self.pieces.len());
     }
 
     fn flush(&mut self) {

@@ -195,9 +195,14 @@ impl Connection {
     /// Sends `batch` as far as the socket takes it; the rest waits its turn within bounds. An error is about all of
     /// the batch.
     pub(crate) fn send(&self, batch: Batch) -> Result<(), SendError> {
+        self.send_cut(batch, &[])
+    }
+
+    /// The same, with the ends of WebSocket messages among the pieces ([`WebSocket::frames`]).
+    pub(crate) fn send_cut(&self, batch: Batch, ends: &[usize]) -> Result<(), SendError> {
         let count = self.net.counters.transport(self.flow.transport);
         let (messages, bytes) = (batch.len() as u64, total(&batch) as u64);
-        let result = self.write(batch);
+        let result = self.write(batch, ends);
         match result {
             Ok(()) => {
                 count.sent.add(messages);
@@ -208,13 +213,13 @@ impl Connection {
         result
     }
 
-    fn write(&self, mut batch: Batch) -> Result<(), SendError> {
+    fn write(&self, mut batch: Batch, ends: &[usize]) -> Result<(), SendError> {
         let mut state = self.state.lock();
         if state.fate.is_some() || state.draining {
             return Err(SendError::Gone);
         }
         if let Some(websocket) = state.wire.as_ref().and_then(|w| w.websocket.as_ref()) {
-            batch = websocket.frames(batch);
+            batch = websocket.frames(batch, ends);
         }
         state.push(&self.net, batch)
     }

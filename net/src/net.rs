@@ -225,13 +225,19 @@ impl Net {
         connection.send(Batch::from_iter([(bytes, Outbox::UNTAGGED)]))
     }
 
-    /// Sends pieces of a stream on a connection, in their order and together.
-    pub fn send_all(&self, flow: &Flow, pieces: impl IntoIterator<Item = Bytes>) -> Result<(), SendError> {
+    /// Sends pieces of a stream on a connection, in their order and together. On a WebSocket each is a message, unless
+    /// `ends` says how many pieces there are up to the end of each message.
+    pub fn send_all(
+        &self,
+        flow: &Flow,
+        pieces: impl IntoIterator<Item = Bytes>,
+        ends: &[usize],
+    ) -> Result<(), SendError> {
         let batch = Batch::from_iter(pieces.into_iter().map(|piece| (piece, Outbox::UNTAGGED)));
         if batch.is_empty() {
             return Ok(());
         }
-        self.inner.table.get(flow.connection).ok_or(SendError::Gone)?.send(batch)
+        self.inner.table.get(flow.connection).ok_or(SendError::Gone)?.send_cut(batch, ends)
     }
 
     /// Whether a flow can still be sent to. Always for UDP.

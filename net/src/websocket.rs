@@ -147,19 +147,11 @@ impl WebSocket {
         Ok(())
     }
 
-    /// Each of `batch` as a message of one frame. SIP: text where it is UTF-8, else binary (RFC 7118 §5). Raw: binary.
-    pub(crate) fn frames(&self, mut batch: Batch) -> Batch {
-        if self.is_raw() && batch.iter().any(|(bytes, _)| bytes.len() >= LARGE) {
-            let mut framed = Batch::with_capacity(2 * batch.len());
-            for (bytes, tag) in batch {
-                if bytes.len() >= LARGE {
-                    framed.push((header(BINARY, bytes.len(), 0).into(), Outbox::UNTAGGED));
-                    framed.push((bytes, tag));
-                } else {
-                    framed.push((frame(BINARY, &bytes), tag));
-                }
-            }
-            return framed;
+    /// Each of `batch` as a message of one frame. SIP: text where it is UTF-8, else binary (RFC 7118 §5). Raw: binary,
+    /// and where `ends` are given, each is how many of `batch` there are up to the end of a message.
+    pub(crate) fn frames(&self, mut batch: Batch, ends: &[usize]) -> Batch {
+        if self.is_raw() && (!ends.is_empty() || batch.iter().any(|(bytes, _)| bytes.len() >= LARGE)) {
+            return cut(batch, ends);
         }
         for (bytes, _) in &mut batch {
             let text = !self.is_raw() && std::str::from_utf8(bytes).is_ok();
@@ -180,6 +172,27 @@ impl WebSocket {
 }
 
 const BINARY: OpCode = OpCode::Data(Data::Binary);
+
+/// The same for raw connections. What is large is not copied behind its header.
+fn cut(batch: Batch, ends: &[usize]) -> Batch {
+    let mut framed = Batch::with_capacity(batch.len() + ends.len().max(batch.len()));
+    let (mut at, mut next) = (0, 0);
+    while at < batch.len() {
+        let end = ends.get(next).copied().unwrap_or(at + 1).clamp(at + 1, batch.len());
+        let message = &batch[at..end];
+        let length = message.iter().map(|(bytes, _)| bytes.len()).sum();
+        if length < LARGE {
+            let mut bytes = header(BINARY, length, length);
+            message.iter().for_each(|(piece, _)| bytes.extend_from_slice(piece));
+            framed.push((bytes.into(), message[0].1));
+        } else {
+            framed.push((header(BINARY, length, 0).into(), Outbox::UNTAGGED));
+            framed.extend(message.iter().cloned());
+        }
+        (at, next) = (end, next + 1);
+    }
+    framed
+}
 
 fn frame(opcode: OpCode, payload: &[u8]) -> Bytes {
     let mut bytes = header(opcode, payload.len(), payload.len());

@@ -121,6 +121,18 @@ fn messages_both_ways() {
     for length in [10, 5000, 20, 6000] {
         assert_eq!(client.read().unwrap(), Message::binary(pattern(length)), "{length}");
     }
+    // Or several are, up to the ends that are given.
+    let messages = [&[3, 4][..], &[10], &[200, 5000, 4], &[70_000, 30_000], &[1, 1, 1]];
+    let (mut pieces, mut ends) = (Vec::new(), Vec::new());
+    for message in messages {
+        let mut whole = Bytes::from(pattern(message.iter().sum()));
+        pieces.extend(message.iter().map(|length| whole.split_to(*length)));
+        ends.push(pieces.len());
+    }
+    http.msrp.net.send_all(&flow, pieces, &ends).unwrap();
+    for message in messages {
+        assert_eq!(client.read().unwrap(), Message::binary(pattern(message.iter().sum())), "{message:?}");
+    }
     client.close(None).unwrap();
     while client.read().is_ok() {}
     assert_eq!(http.msrp.closed(), (flow, CloseReason::Peer));

@@ -56,7 +56,8 @@ impl Relay {
                 let Outbound { outgoing, ids, .. } = &mut *out;
                 let sent = outgoing.poll(ids, BUDGET, output);
                 // Under the lock, or the order could change. Of a connection that has ended `closed` tells.
-                let _ = net.send_all(flow, output.pieces.drain(..));
+                let _ = net.send_all(flow, output.pieces.drain(..), &output.ends);
+                output.ends.clear();
                 for note in output.notes.drain(..) {
                     self.note(&mut out, note, &mut after);
                 }
