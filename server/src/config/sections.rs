@@ -481,7 +481,8 @@ section! {
         /// Authorities in PEM for the certificates of clients.
         pub client_ca: Option<PathBuf> = None => Example(r#""/etc/chappe/peers.pem""#);
         /// "off": no certificate is asked of clients. "optional": it is verified where the client has one. "required": a
-        /// handshake without one fails, on every TLS listener. The last two need `client_ca`.
+        /// handshake without one fails, on every TLS listener. The last two need `client_ca`. MSRP listeners ask in any case,
+        /// and unless one is required take what they are shown: session descriptions say which certificate it has to be.
         pub client_auth: ClientAuth = ClientAuth::Off;
         /// Authorities in PEM for servers that we connect to. By default those of the system.
         pub authorities: Vec<PathBuf> = Vec::new();

@@ -4,6 +4,7 @@ mod bed;
 mod endpoint;
 mod hops;
 mod refused;
+mod secure;
 
 use std::io::Write;
 use std::sync::atomic::Ordering;

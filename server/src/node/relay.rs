@@ -7,7 +7,7 @@ use std::time::Duration;
 use chappe_auth::{GateConfig, Ha1Set, Qop, Username};
 use chappe_msrp::auth::AuthPolicy;
 use chappe_msrp::{Leniency, Limits, OutgoingConfig, relay};
-use chappe_net::{HostPort, ListenerConfig, Net};
+use chappe_net::{ClientAuth, HostPort, ListenerConfig, Net};
 use chappe_sip::Transport;
 
 use super::{parts, websocket};
@@ -32,6 +32,11 @@ pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe
         };
         let mut listener = ListenerConfig::new(transport, listen.address);
         listener.proxies = parts::networks(&config.msrp.proxy_protocol)?;
+        // A peer that connects to a session of ours shows the certificate that its description names, which it has signed
+        // itself (RFC 4975 §14.4); who has none goes on without.
+        if config.tls.client_auth != config::ClientAuth::Required {
+            listener.client_auth = Some(ClientAuth::Fingerprint);
+        }
         listeners.push(listener);
     }
     for (listen, address) in config.http.listen.iter().zip(http) {

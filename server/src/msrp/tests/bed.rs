@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chappe_auth::{Algorithm, GateConfig, Ha1Forms, Ha1Set, Qop, Username};
 use chappe_msrp::{Event, Flag, Head, Limits, Parser};
-use chappe_net::{Config, HttpIo, ListenerConfig, Net, Upgrade, UpgradedSocket};
+use chappe_net::{ClientAuth, Config, HttpIo, ListenerConfig, Net, Upgrade, UpgradedSocket};
 use chappe_store::Secrets;
 use tokio::runtime::Runtime;
 
@@ -54,10 +54,19 @@ impl Bed {
 
     /// `secure`: the relay hands out `msrps` URIs, though clients come to it without TLS.
     pub(super) fn known_as(secure: bool, change: impl FnOnce(&mut Settings)) -> Bed {
+        Bed::on("tcp", secure, change)
+    }
+
+    /// With a certificate of its own, which it has signed itself.
+    pub(super) fn over_tls() -> Bed {
+        Bed::on("tls", true, |_| {})
+    }
+
+    fn on(scheme: &str, secure: bool, change: impl FnOnce(&mut Settings)) -> Bed {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let context = runtime.enter();
-        let mut listener: ListenerConfig = "tcp://127.0.0.1:0".parse().unwrap();
-        listener.raw = true;
+        let mut listener: ListenerConfig = format!("{scheme}://127.0.0.1:0").parse().unwrap();
+        (listener.raw, listener.client_auth) = (true, Some(ClientAuth::Fingerprint));
         let mut web: ListenerConfig = "ws://127.0.0.1:0".parse().unwrap();
         (web.raw, web.subprotocol) = (true, "msrp");
         let mut config = Config { listeners: vec![listener, web], ..Config::default() };

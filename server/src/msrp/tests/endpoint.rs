@@ -17,7 +17,7 @@ use super::bed::{Bed, Client, Foreign, Got, WAIT, pattern};
 
 /// What a session's user was told.
 #[derive(Debug, PartialEq)]
-enum Told {
+pub(super) enum Told {
     Bound,
     Message(String, Vec<u8>),
     /// Bytes of a stream that came in order and as [`pattern`] has them.
@@ -31,21 +31,21 @@ type Hook = dyn Fn(&Arc<End>, &Assembled) + Send + Sync;
 
 /// Notes what it is told, and answers by what is set.
 #[derive(Default)]
-struct Recorder {
+pub(super) struct Recorder {
     told: Mutex<VecDeque<Told>>,
-    reception: Mutex<Option<Reception>>,
+    pub(super) reception: Mutex<Option<Reception>>,
     /// Answers are kept rather than given.
     keeps: AtomicBool,
     kept: Mutex<Vec<Answer>>,
     /// Streams are paused at each slice.
-    pauses: AtomicBool,
-    streamed: Mutex<u64>,
+    pub(super) pauses: AtomicBool,
+    pub(super) streamed: Mutex<u64>,
     /// Called in place of the answer.
     hook: OnceLock<Box<Hook>>,
 }
 
 impl Recorder {
-    fn next(&self, what: &str) -> Told {
+    pub(super) fn next(&self, what: &str) -> Told {
         let start = Instant::now();
         loop {
             if let Some(told) = self.told.lock().pop_front() {
@@ -56,7 +56,7 @@ impl Recorder {
         }
     }
 
-    fn expect(&self, expected: Told) {
+    pub(super) fn expect(&self, expected: Told) {
         assert_eq!(self.next(&format!("{expected:?}")), expected);
     }
 
@@ -119,7 +119,7 @@ impl EndUser for Recorder {
     }
 }
 
-fn new_end() -> NewEnd {
+pub(super) fn new_end() -> NewEnd {
     let limits = ReassemblyLimits { message: 16 << 20, held: 32 << 20, messages: 8, ..ReassemblyLimits::default() };
     NewEnd { secure: false, reached: None, limits, max_size: 1 << 30, label: "alice@localhost".into() }
 }
@@ -130,7 +130,7 @@ fn open(bed: &Bed) -> (Arc<End>, Arc<Recorder>) {
     (end, user)
 }
 
-fn message(key: u64, body: impl Into<Bytes>) -> NewMessage {
+pub(super) fn message(key: u64, body: impl Into<Bytes>) -> NewMessage {
     NewMessage {
         key,
         message_id: format!("0ur{key:05}").into(),
@@ -143,7 +143,7 @@ fn message(key: u64, body: impl Into<Bytes>) -> NewMessage {
 }
 
 /// An agreement with a peer that has the path, as the exchange of SDP gives it.
-fn agreement(own: &End, peer: &str, we_connect: bool) -> chappe_sdp::Agreement {
+pub(super) fn agreement(own: &End, peer: &str, we_connect: bool) -> chappe_sdp::Agreement {
     use chappe_sdp::{Connect, Direction, Host, Role, Sendable, Target, TypeList};
     let uri = chappe_msrp::OwnedUri::parse(peer).unwrap();
     let target = Target {
@@ -190,7 +190,7 @@ fn open_by(client: &mut Client, end: &End) {
 }
 
 /// All chunks of the next message, each answered with 200.
-fn collect(client: &mut Client) -> (Got, Vec<u8>) {
+pub(super) fn collect(client: &mut Client) -> (Got, Vec<u8>) {
     let mut data = Vec::new();
     loop {
         let got = client.expect("SEND");
