@@ -17,6 +17,7 @@ mod counters;
 mod dial;
 pub mod endpoint;
 mod frames;
+mod link;
 mod list;
 mod local;
 mod pump;

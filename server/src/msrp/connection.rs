@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::endpoint::{End, Taking, number_of};
+use super::link::Link;
 use super::refusal::Refusals;
 use super::session::Session;
 
@@ -26,8 +27,10 @@ pub(super) const TRANSACTIONS: usize = 65_536;
 pub(super) type Touched = SmallVec<[Arc<Connection>; 4]>;
 
 pub(super) struct Connection {
-    /// Absent while it is being opened.
+    /// Absent while it is being opened, and where it is a link.
     flow: OnceLock<Flow>,
+    /// Of a connection to ourselves.
+    link: OnceLock<Link>,
     /// Over TLS.
     pub secure: bool,
     /// Our end of it, where known.
@@ -165,6 +168,7 @@ impl Connection {
     pub(super) fn new(new: NewConnection) -> Arc<Connection> {
         Arc::new(Connection {
             flow: new.flow.map_or_else(OnceLock::new, OnceLock::from),
+            link: OnceLock::new(),
             secure: new.secure,
             local: new.local,
             outbound: new.outbound,
@@ -197,6 +201,15 @@ impl Connection {
 
     pub(super) fn flow(&self) -> Option<&Flow> {
         self.flow.get()
+    }
+
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.link.get()
+    }
+
+    /// It leads to ourselves.
+    pub(super) fn set_link(&self, link: Link) {
+        let _ = self.link.set(link);
     }
 
     /// The connection is being opened, or open.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chappe_msrp::Uri;
 use chappe_msrp::relay::Refused;
-use chappe_net::{Fingerprint, Proof, Target};
+use chappe_net::{Proof, Target};
 use chappe_sip::Transport;
 
 use super::connection::{Connection, Touched};
@@ -29,24 +29,20 @@ pub(super) struct Hop {
 }
 
 impl Relay {
-    /// The connection to a next hop; what is put on its way out waits until it is open.
+    /// The connection to a next hop; what is put on its way out waits until it is open. Sessions of our own are reached by
+    /// a link, which is the caller's alone.
     pub(super) fn dial(self: &Arc<Self>, uri: &Uri<'_>) -> Result<Arc<Connection>, Refused> {
         // Nobody can open a WebSocket or data channel to a client.
         if !uri.transport.eq_ignore_ascii_case("tcp") {
             return Err(Refused::Unknown);
         }
+        if self.ends.find(uri).is_some() {
+            return if self.is_stopping() { Err(Refused::Unknown) } else { Ok(self.link(uri)) };
+        }
         let host: Box<str> = uri.host.to_ascii_lowercase().into();
         let name = (address(&host).is_none()).then(|| Arc::from(&*host));
         let port = uri.port.unwrap_or(DEFAULT_PORT);
-        let ours = self.ends.find(uri).is_some();
-        let proof = if ours { self.own_proof() } else { Proof::Host };
-        self.dial_hop(Hop { secure: uri.secure, host, port, name, proof })
-    }
-
-    /// That we are connected to ourselves, whatever our certificate is for.
-    pub(super) fn own_proof(&self) -> Proof {
-        let own = self.net().and_then(|net| net.own_fingerprints(self.local.advertised()));
-        own.map_or(Proof::Host, |own| Proof::Certificate(Fingerprint::Sha256(own.sha256)))
+        self.dial_hop(Hop { secure: uri.secure, host, port, name, proof: Proof::Host })
     }
 
     /// The same by what is known of the hop.

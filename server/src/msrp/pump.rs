@@ -27,7 +27,7 @@ thread_local! {
 
 /// What follows from a write, to be done when its lock is free.
 #[derive(Default)]
-struct After {
+pub(super) struct After {
     /// These sources may be read again.
     released: SmallVec<[Arc<Connection>; 2]>,
     /// 200s that were withheld.
@@ -47,20 +47,22 @@ impl Relay {
     }
 
     fn pump(&self, connection: &Arc<Connection>, touched: &mut Touched) {
+        if let Some(link) = connection.link() {
+            if connection.way_out.lock().outgoing.control_queued() > CONTROL {
+                link.close();
+            }
+            return link.wake();
+        }
         let (Some(net), Some(flow)) = (self.net(), connection.flow()) else { return };
         let mut after = After::default();
         let stuck = OUTPUT.with_borrow_mut(|output| {
             let mut out = connection.way_out.lock();
             // More room may come up while we write; `writable` tells when there was none.
             while !out.gone && net.queued(flow) <= SOCKET_MARK {
-                let Outbound { outgoing, ids, .. } = &mut *out;
-                let sent = outgoing.poll(ids, BUDGET, output);
+                let sent = self.poll(&mut out, output, &mut after);
                 // Under the lock, or the order could change. Of a connection that has ended `closed` tells.
                 let _ = net.send_all(flow, output.pieces.drain(..), &output.ends);
                 output.ends.clear();
-                for note in output.notes.drain(..) {
-                    self.note(&mut out, note, &mut after);
-                }
                 if sent == 0 {
                     break;
                 }
@@ -74,6 +76,27 @@ impl Relay {
             self.close(connection);
         }
         self.follow(after, touched);
+    }
+
+    /// Takes a part of what waits, for whoever hands it over; how many bytes that is.
+    pub(super) fn collect(&self, out: &mut Outbound, output: &mut Output, after: &mut After) -> usize {
+        if out.gone {
+            return 0;
+        }
+        let sent = self.poll(out, output, after);
+        if out.withheld > 0 {
+            self.let_answers_go(out, after);
+        }
+        sent
+    }
+
+    fn poll(&self, out: &mut Outbound, output: &mut Output, after: &mut After) -> usize {
+        let Outbound { outgoing, ids, .. } = out;
+        let sent = outgoing.poll(ids, BUDGET, output);
+        for note in output.notes.drain(..) {
+            self.note(out, note, after);
+        }
+        sent
     }
 
     fn note(&self, out: &mut Outbound, note: Note, after: &mut After) {
@@ -120,7 +143,7 @@ impl Relay {
         }
     }
 
-    fn follow(&self, after: After, touched: &mut Touched) {
+    pub(super) fn follow(&self, after: After, touched: &mut Touched) {
         for (source, frame) in after.answers {
             let mut out = source.way_out.lock();
             if !out.gone {
@@ -137,9 +160,12 @@ impl Relay {
 
     /// One reason less not to read a connection.
     pub(super) fn release(&self, source: &Connection) {
-        if source.holds.fetch_sub(1, Ordering::AcqRel) == 1
-            && let (Some(net), Some(flow)) = (self.net(), source.flow())
-        {
+        if source.holds.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        if let Some(link) = source.link() {
+            link.wake();
+        } else if let (Some(net), Some(flow)) = (self.net(), source.flow()) {
             net.resume(flow);
         }
     }

@@ -122,6 +122,8 @@ pub struct Relay {
     connections: Box<[Mutex<Table>]>,
     /// Connections that we opened or are opening.
     pub(super) dialled: Mutex<HashMap<Hop, Arc<Connection>, RandomState>>,
+    /// Both sides of connections to ourselves.
+    pub(super) links: Mutex<Vec<Arc<Connection>>>,
     /// Held from a dial until its flow is known.
     pub(super) dialling: Mutex<()>,
     /// Sessions without allowance, and who is not read for that.
@@ -158,6 +160,7 @@ impl Relay {
             ends: Ends::default(),
             connections: (0..SHARDS).map(|_| Mutex::default()).collect(),
             dialled: Mutex::default(),
+            links: Mutex::default(),
             dialling: Mutex::new(()),
             throttled: Mutex::default(),
             net: OnceLock::new(),
@@ -206,7 +209,8 @@ impl Relay {
     }
 
     pub(super) fn all_connections(&self) -> Vec<Arc<Connection>> {
-        self.connections.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+        let with_sockets = self.connections.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>());
+        with_sockets.chain(self.links.lock().clone()).collect()
     }
 
     /// Takes a connection in under its flow, unless it is there already.
@@ -250,7 +254,9 @@ impl Relay {
 
     /// Ends a connection after what waits for the peer.
     pub(super) fn close(&self, connection: &Connection) {
-        if let (Some(net), Some(flow)) = (self.net(), connection.flow()) {
+        if let Some(link) = connection.link() {
+            link.close();
+        } else if let (Some(net), Some(flow)) = (self.net(), connection.flow()) {
             net.close(flow);
         }
     }

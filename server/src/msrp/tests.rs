@@ -3,6 +3,7 @@
 mod bed;
 mod endpoint;
 mod hops;
+mod links;
 mod refused;
 mod secure;
 

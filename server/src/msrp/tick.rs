@@ -13,6 +13,8 @@ use crate::core::epoch_seconds;
 const PERIOD: Duration = Duration::from_millis(250);
 /// Ticks between looks at what is slow.
 const SLOW: u32 = 4;
+/// Milliseconds after which a connection to ourselves is closed that no session uses.
+const LINK: u64 = 2_000;
 /// Ticks between forgetting old nonces.
 const NONCES: u32 = 240;
 
@@ -65,9 +67,8 @@ impl Relay {
             return now.saturating_sub(connection.opened) >= self.settings.probation;
         }
         let used = connection.used.load(Ordering::Relaxed);
-        now.saturating_sub(used) >= self.settings.connection_idle
-            && !connection.has_sessions()
-            && connection.way_out.lock().outgoing.is_idle()
+        let idle = if connection.link().is_some() { LINK } else { self.settings.connection_idle };
+        now.saturating_sub(used) >= idle && !connection.has_sessions() && connection.way_out.lock().outgoing.is_idle()
     }
 
     /// A session has used up its allowance: its source is not read until there is some again.

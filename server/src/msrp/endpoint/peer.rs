@@ -18,6 +18,13 @@ use super::events::Event;
 /// Milliseconds that the peer has to connect once that is agreed upon.
 const CONNECT: u64 = 32_000;
 
+/// How to connect.
+enum Way<'a> {
+    /// To the relay that is ours, for this session of it.
+    Link(Uri<'a>),
+    Dial(Hop),
+}
+
 impl End {
     /// The SDP exchange is over. Where we are active we connect now and send an empty SEND: an answerer calls this when
     /// the ACK has come ([`Agreement::after_ack`]). Where we are passive the peer has half a minute to connect. A second
@@ -50,9 +57,11 @@ impl End {
                 Connect::To(target) => {
                     self.queue_opening(&mut state);
                     // The peer may be behind the relay that is here too.
-                    let ours = first.is_some_and(|uri| self.relay.sessions.find(&uri).is_some());
-                    let proof = if ours { self.relay.own_proof() } else { proof(&state.fingerprints) };
-                    Some((target, proof))
+                    let ours = first.filter(|uri| self.relay.sessions.find(uri).is_some());
+                    Some(match ours {
+                        Some(uri) => Way::Link(uri),
+                        None => Way::Dial(hop(agreement.secure, target, proof(&state.fingerprints))),
+                    })
                 }
                 Connect::OwnRelay { .. } => {
                     drop(state);
@@ -61,7 +70,7 @@ impl End {
             }
         };
         match dial {
-            Some((target, proof)) => self.dial(agreement.secure, target, proof),
+            Some(way) => self.dial(way),
             None => self.check_certificate(),
         }
         self.feed();
@@ -86,9 +95,13 @@ impl End {
         state.connection.is_none() && state.to_path.is_some() && now.saturating_sub(state.agreed) >= CONNECT
     }
 
-    fn dial(self: &Arc<Self>, secure: bool, target: &Target, proof: Proof) {
-        let Ok(connection) = self.relay.dial_hop(hop(secure, target, proof)) else {
-            return self.relay.shut(self, EndClosed::Unreachable);
+    fn dial(self: &Arc<Self>, way: Way<'_>) {
+        let connection = match way {
+            Way::Link(uri) => self.relay.link(&uri),
+            Way::Dial(hop) => match self.relay.dial_hop(hop) {
+                Ok(connection) => connection,
+                Err(_) => return self.relay.shut(self, EndClosed::Unreachable),
+            },
         };
         {
             let mut state = self.state.lock();
