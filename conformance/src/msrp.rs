@@ -4,12 +4,13 @@ mod client;
 mod frame;
 mod link;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub(crate) use client::{Client, Message, Pair, Session, challenges, difference, home, id_of, response, same};
 pub(crate) use frame::{Decoder, Frame, Req, uris};
 pub(crate) use link::{Conn, Reading, Writing, connect};
 
+use crate::case::Ctx;
 use crate::target::{Options, TargetError, host_port, resolve};
 
 /// What a connection runs over.
@@ -86,6 +87,23 @@ impl Place {
     pub(crate) fn scheme(&self) -> &'static str {
         if self.secure { "msrps" } else { "msrp" }
     }
+}
+
+/// Where a path leads. It has to be the target or this machine.
+pub(crate) fn place_of(ctx: &Ctx, path: &str) -> Result<Place, String> {
+    let uri = path.split(' ').next().unwrap_or("");
+    let bad = || format!("{uri:?} is no place to connect to");
+    let (scheme, rest) = uri.split_once("://").ok_or_else(bad)?;
+    let authority = rest.split('/').next().and_then(|rest| rest.rsplit('@').next()).ok_or_else(bad)?;
+    let (host, port) = host_port(authority).ok_or_else(bad)?;
+    let target = ctx.options().target.addr.ip();
+    let ip = host.parse::<IpAddr>().unwrap_or(target);
+    if ip != target && !ip.is_loopback() {
+        return Err(format!("{uri:?} leads away from the target"));
+    }
+    let port = port.ok_or_else(bad)?;
+    let addr = SocketAddr::new(ip, port);
+    Ok(Place { addr, host, port, path: String::new(), secure: scheme.eq_ignore_ascii_case("msrps") })
 }
 
 /// Where the target speaks MSRP.

@@ -11,6 +11,7 @@ mod imdn;
 mod message;
 mod msrp;
 mod msrp_connection;
+mod msrp_endpoint;
 mod msrp_relay;
 mod msrp_ws;
 mod outbound;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<Case> {
         msrp_relay::cases(),
         msrp_connection::cases(),
         msrp_ws::cases(),
+        msrp_endpoint::cases(),
     ]
     .into_iter()
     .flatten()

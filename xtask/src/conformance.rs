@@ -14,7 +14,7 @@ use crate::{root, target_dir, this_program};
 /// More accounts let the run be shorter: each case takes what it needs for itself.
 const ACCOUNTS: usize = 40;
 
-const MSRP_SUITES: [&str; 4] = ["msrp", "msrp-relay", "msrp-connection", "msrp-ws"];
+const MSRP_SUITES: [&str; 5] = ["msrp", "msrp-relay", "msrp-connection", "msrp-ws", "msrp-endpoint"];
 
 /// The suites look for UDP and TCP at one port, as clients do.
 fn config(port: u16) -> String {

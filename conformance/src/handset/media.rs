@@ -1,7 +1,6 @@
 //! A handset's end of a message session (RFC 4975, 6135; 4976 and 7977 for browsers).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::sdp::Remote;
 use super::seen::{Fate, State};
 use super::{Cut, Reach, Step};
 use crate::case::{Ctx, Verdict, fail};
-use crate::msrp::{Client, Conn, Frame, Place, Req, Via, response, same};
+use crate::msrp::{Client, Conn, Frame, Req, Via, place_of, response, same};
 use crate::target::{Account, host_port};
 
 /// How long the other end has to connect.
@@ -204,26 +203,10 @@ async fn open(ctx: &Ctx, way: Way, first: &str, active: bool) -> Result<Conn, St
         },
         Way::Nat if !active => Err("an end behind NAT was made the passive one".into()),
         _ => {
-            let place = place(ctx, first)?;
+            let place = place_of(ctx, first)?;
             Conn::dial(&place, &ctx.log).await.map_err(|error| format!("cannot connect to {first}: {error}"))
         }
     }
-}
-
-/// Where a path leads. It has to be the target or this machine.
-fn place(ctx: &Ctx, uri: &str) -> Result<Place, String> {
-    let bad = || format!("{uri:?} is no place to connect to");
-    let (scheme, rest) = uri.split_once("://").ok_or_else(bad)?;
-    let authority = rest.split('/').next().and_then(|rest| rest.rsplit('@').next()).ok_or_else(bad)?;
-    let (host, port) = host_port(authority).ok_or_else(bad)?;
-    let target = ctx.options().target.addr.ip();
-    let ip = host.parse::<IpAddr>().unwrap_or(target);
-    if ip != target && !ip.is_loopback() {
-        return Err(format!("{uri:?} leads away from the target"));
-    }
-    let port = port.ok_or_else(bad)?;
-    let addr = SocketAddr::new(ip, port);
-    Ok(Place { addr, host, port, path: String::new(), secure: scheme.eq_ignore_ascii_case("msrps") })
 }
 
 struct Talk {

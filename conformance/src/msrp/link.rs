@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::server::TlsStream as ServerStream;
 
 use super::frame::{Decoder, Frame};
 use super::{Place, Via};
@@ -61,6 +62,15 @@ struct Seen {
 
 /// Connects and splits; for WebSocket the handshake is done and what came behind it is returned.
 pub(crate) async fn connect(place: &Place, via: Via) -> io::Result<(Reading, Writing, SocketAddr, Vec<u8>)> {
+    connect_as(place, via, None).await
+}
+
+/// The same, showing a certificate of ours where TLS asks for one.
+async fn connect_as(
+    place: &Place,
+    via: Via,
+    own: Option<&tls::Own>,
+) -> io::Result<(Reading, Writing, SocketAddr, Vec<u8>)> {
     let stream = TcpStream::connect(place.addr);
     let stream =
         timeout(Duration::from_secs(3), stream).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -68,7 +78,11 @@ pub(crate) async fn connect(place: &Place, via: Via) -> io::Result<(Reading, Wri
     let local = stream.local_addr()?;
     let (mut read, mut write): (Reading, Writing) = if place.secure {
         let host = place.host.trim_matches(['[', ']']);
-        let (read, write) = tokio::io::split(tls::connect(stream, host).await?);
+        let stream = match own {
+            Some(own) => own.connect(stream, host).await?,
+            None => tls::connect(stream, host).await?,
+        };
+        let (read, write) = tokio::io::split(stream);
         (Box::new(read), Box::new(write))
     } else {
         let (read, write) = stream.into_split();
@@ -102,8 +116,13 @@ impl Conn {
 
     /// A connection to an address that is not among those given for the target.
     pub(crate) async fn dial(place: &Place, log: &Transcript) -> io::Result<Conn> {
+        Conn::dial_as(place, None, log).await
+    }
+
+    /// The same with a certificate of ours.
+    pub(crate) async fn dial_as(place: &Place, own: Option<&tls::Own>, log: &Transcript) -> io::Result<Conn> {
         let via = if place.secure { Via::Tls } else { Via::Tcp };
-        let (read, write, local, rest) = connect(place, via).await?;
+        let (read, write, local, rest) = connect_as(place, via, own).await?;
         Ok(Conn::new(via, local, read, write, rest, log))
     }
 
@@ -112,6 +131,13 @@ impl Conn {
         let local = stream.local_addr()?;
         let (read, write) = stream.into_split();
         Ok(Conn::new(Via::Tcp, local, Box::new(read), Box::new(write), Vec::new(), log))
+    }
+
+    /// The same over TLS.
+    pub(crate) fn accepted_tls(stream: ServerStream<TcpStream>, log: &Transcript) -> io::Result<Conn> {
+        let local = stream.get_ref().0.local_addr()?;
+        let (read, write) = tokio::io::split(stream);
+        Ok(Conn::new(Via::Tls, local, Box::new(read), Box::new(write), Vec::new(), log))
     }
 
     fn new(via: Via, local: SocketAddr, read: Reading, write: Writing, rest: Vec<u8>, log: &Transcript) -> Conn {

@@ -165,6 +165,7 @@ impl Echo {
         let mut answer = MsrpAnswer::new(offer, origin, &Rules::default());
         let types = TypeList::new(["message/cpim", "text/plain", "*"]);
         let mut local = Local::new(end.uri().as_str(), types);
+        local.cema = true;
         local.max_size = Some(MAX_SIZE);
         local.fingerprints = self.core.endpoint().and_then(|endpoint| endpoint.fingerprint()).into_iter().collect();
         let agreement = answer.accept(index, &local, &Names::default())?;
