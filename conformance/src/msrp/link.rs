@@ -20,7 +20,7 @@ use crate::case::{Ctx, Verdict, fail, skip};
 use crate::link::Transcript;
 use crate::{tls, ws};
 
-/// How long a write may take: a target that reads nothing for so long fails the case.
+/// A target that reads nothing for so long fails the case.
 const WRITE: Duration = Duration::from_secs(10);
 
 pub(crate) type Reading = Box<dyn AsyncRead + Send + Unpin>;
@@ -181,15 +181,21 @@ impl Conn {
         self.write(frames).await
     }
 
-    async fn write(&mut self, wire: &[u8]) -> Verdict {
-        let write = async {
-            self.write.write_all(wire).await?;
-            self.write.flush().await
-        };
-        match timeout(WRITE, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => fail(format!("cannot send: {error}")),
-            Err(_) => fail(format!("the target took nothing for {} s", WRITE.as_secs())),
+    async fn write(&mut self, mut wire: &[u8]) -> Verdict {
+        loop {
+            let step = async {
+                match wire {
+                    [] => self.write.flush().await.map(|()| 0),
+                    rest => self.write.write(rest).await,
+                }
+            };
+            match timeout(WRITE, step).await {
+                Ok(Ok(0)) if wire.is_empty() => return Ok(()),
+                Ok(Ok(0)) => return fail("cannot send: the target takes nothing more"),
+                Ok(Ok(written)) => wire = &wire[written..],
+                Ok(Err(error)) => return fail(format!("cannot send: {error}")),
+                Err(_) => return fail(format!("the target took nothing for {} s", WRITE.as_secs())),
+            }
         }
     }
 
