@@ -22,6 +22,10 @@ const GONE: &str = "Next Hop Is Gone";
 /// Parts of a body of this size are not copied; a read has 64 kB at most.
 const SHARED: usize = 32 * 1024;
 
+/// Copies from this size on are in blocks of few sizes: the allocator has pages of their own for each of them, and for
+/// each thread.
+const ROUNDED: usize = 4 * 1024;
+
 /// Where a request goes.
 pub(super) struct Route {
     pub to: Arc<Connection>,
@@ -43,8 +47,12 @@ impl Slice<'_> {
         let (whole, part) = (self.read.as_ptr_range(), self.slice.as_ptr_range());
         if self.slice.len() >= SHARED && whole.start <= part.start && part.end <= whole.end {
             self.read.slice_ref(self.slice)
-        } else {
+        } else if self.slice.len() < ROUNDED {
             Bytes::copy_from_slice(self.slice)
+        } else {
+            let mut kept = Vec::with_capacity(self.slice.len().next_power_of_two());
+            kept.extend_from_slice(self.slice);
+            kept.into()
         }
     }
 }
