@@ -9,8 +9,9 @@ use chappe_e2e::msrp::{Event, Pattern, Peer, Session, Via, patience, send_frame}
 use chappe_e2e::{Server, wait_for};
 
 const MIB: u64 = 1024 * 1024;
-/// What the memory of a process moves by of itself, while it holds nothing more.
-const SLACK: u64 = 16 * MIB;
+/// What the memory of a process moves by of itself, while it holds nothing more: one page more or less of the largest kind
+/// that the allocator has, 4 MiB, and some small ones.
+const SLACK: u64 = 5 * MIB;
 
 /// Sends `size` bytes as one message in chunks of `chunk` bytes, each passed to the socket by pieces; every 200 is
 /// waited for, and not more than `window` of them at a time.
@@ -183,7 +184,7 @@ fn a_large_file_takes_no_memory() {
         transfer(&server, from, to, 8 * MIB, chunk);
         let (growth, time) = transfer(&server, from, to, size, chunk);
         println!("{from:?} to {to:?}: {size} bytes in {time:.1?}, the server grew by {growth}");
-        // The allocator takes 8 MB at a time; a message that is held would be 48 MB at least.
+        // A message that is held would be 48 MB at least.
         assert!(growth < SLACK, "{from:?} to {to:?}: grew by {growth} in {size}");
     }
 }
@@ -193,7 +194,6 @@ fn a_large_file_takes_no_memory() {
 #[ignore = "takes a minute"]
 fn a_gigabyte_takes_no_memory() {
     let server = Server::start();
-    // With WebSocket at an end it grows by some megabytes now and then; why is not known.
     let cases =
         [(Via::Tcp, Via::Tls, MIB), (Via::Tcp, Via::Tcp, MIB), (Via::Ws, Via::Tcp, SLACK), (Via::Tls, Via::Ws, SLACK)];
     for (from, to, bound) in cases {
