@@ -34,3 +34,15 @@ fn what_is_kept_for_absent_readers_is_drained() {
     assert_eq!((drained["arrived"].as_u64(), drained["lost"].as_u64()), (done, Some(0)), "{report}");
     wait_for("empty queues", || (server.counts()[2] == 0).then_some(()));
 }
+
+#[test]
+fn groups_are_written_to_and_read() {
+    let server = server();
+    let command = ["group", "--groups", "2", "--members", "5", "--stalled", "1", "--time", "1"];
+    let report = server.load("tcp", &command);
+    let count = |name: &str| report[name].as_u64().unwrap_or_else(|| panic!("no {name} in {report}"));
+    assert!(count("done") > 0 && count("again") == 0, "{report}");
+    // One writes, one reads nothing. The first message of each group is not counted.
+    assert_eq!(count("copies"), count("done") * 3, "{report}");
+    assert_eq!(count("octets"), count("copies") * 100, "{report}");
+}

@@ -84,7 +84,7 @@ pub(crate) fn within() -> anyhow::Result<()> {
             failed.push(transport);
         }
     }
-    failed.extend(chat(&reports)?);
+    failed.extend(services(&reports)?);
     failed.extend(msrp(&reports)?);
     println!("reports: {}", reports.display());
     if !failed.is_empty() {
@@ -97,16 +97,25 @@ pub(crate) fn within() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The chat suite over each transport, each with a server of its own: it leaves messages behind for users that are away.
-fn chat(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
+/// The suites of services over each transport, each with a server of its own: they leave messages behind for users that are
+/// away, and groups.
+fn services(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
+    const RUNS: [(&str, &str, &str); 6] = [
+        ("chat", "udp", "chat-udp"),
+        ("chat", "tcp", "chat-tcp"),
+        ("chat", "tls", "chat-tls"),
+        ("group", "udp", "group-udp"),
+        ("group", "tcp", "group-tcp"),
+        ("group", "tls", "group-tls"),
+    ];
     let mut failed = Vec::new();
-    for (transport, name) in [("udp", "chat-udp"), ("tcp", "chat-tcp"), ("tls", "chat-tls")] {
+    for (suite, transport, name) in RUNS {
         let server = Server::start(reports)?;
         let port = server.port("sip", &format!("{transport}://"))?;
         let mut run = suites(&server, reports, name, 0..ACCOUNTS)?;
-        run.args(["--target", &format!("sip:127.0.0.1:{port};transport={transport}"), "--suite", "chat"]);
+        run.args(["--target", &format!("sip:127.0.0.1:{port};transport={transport}"), "--suite", suite]);
         run.args(["--msrp", &format!("127.0.0.1:{}", server.port("msrp", "tcp://")?)]);
-        if !run.status().context("cannot run the chat suite")?.success() {
+        if !run.status().with_context(|| format!("cannot run the suite {suite}"))?.success() {
             failed.push(name);
         }
     }
