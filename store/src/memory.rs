@@ -1,5 +1,6 @@
 //! Everything in memory and gone with the process: for tests, and the model that the other back ends are held against.
 
+mod documents;
 mod files;
 mod groups;
 
@@ -45,6 +46,7 @@ struct State {
     ways: HashMap<Way, ReceiptStatus>,
     rooms: BTreeMap<Box<str>, groups::Room>,
     files: BTreeMap<Box<str>, StoredFile>,
+    shelf: documents::Shelf,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,7 @@ impl Memory {
                 ways: HashMap::new(),
                 rooms: BTreeMap::new(),
                 files: BTreeMap::new(),
+                shelf: Default::default(),
             }),
         }
     }

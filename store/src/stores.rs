@@ -7,8 +7,8 @@ use crate::memory::Memory;
 use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{
-    AccountStore, Conversations, Devices, FateLog, Files, Groups, LocationStore, MessageQueue, ReceiptStates, Receipts,
-    StoreError,
+    AccountStore, Conversations, Devices, Documents, FateLog, Files, Groups, LocationStore, MessageQueue,
+    ReceiptStates, Receipts, StoreError,
 };
 
 /// The `store.url` of the configuration.
@@ -51,6 +51,7 @@ pub struct Stores {
     pub receipt_states: Arc<dyn ReceiptStates>,
     pub groups: Arc<dyn Groups>,
     pub files: Arc<dyn Files>,
+    pub documents: Arc<dyn Documents>,
     engine: Engine,
 }
 
@@ -97,7 +98,7 @@ impl Stores {
     fn over<S>(store: Arc<S>, engine: Engine) -> Stores
     where
         S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts,
-        S: Devices + Conversations + ReceiptStates + Groups + Files + 'static,
+        S: Devices + Conversations + ReceiptStates + Groups + Files + Documents + 'static,
     {
         Stores {
             accounts: store.clone(),
@@ -109,7 +110,8 @@ impl Stores {
             conversations: store.clone(),
             receipt_states: store.clone(),
             groups: store.clone(),
-            files: store,
+            files: store.clone(),
+            documents: store,
             engine,
         }
     }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod devices;
+mod documents;
 mod files;
 mod groups;
 mod history;

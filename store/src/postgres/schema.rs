@@ -90,6 +90,21 @@ pub(crate) const STEPS: &[&str] = &[
     create index file_thumbnail on file (thumbnail);
     create table file_owner (shard integer not null, owner text collate \"C\" not null, primary key (shard, owner));
 ",
+    "
+    create table document (
+        shard integer not null, owner text collate \"C\" not null, auid text collate \"C\" not null,
+        name text collate \"C\" not null, etag text not null, modified bigint not null, size bigint not null,
+        text text not null, primary key (shard, owner, auid, name));
+    create index document_name on document (auid, name, owner);
+    create table document_version (
+        shard integer not null, owner text collate \"C\" not null, auid text collate \"C\" not null,
+        name text collate \"C\" not null, number bigint not null, etag text not null, modified bigint not null,
+        size bigint not null, text text not null, primary key (shard, owner, auid, name, number));
+    create table document_claim (
+        shard integer not null, auid text collate \"C\" not null, value text collate \"C\" not null,
+        owner text collate \"C\" not null, name text collate \"C\" not null, primary key (shard, auid, value));
+    create index document_claim_of on document_claim (owner, auid, name);
+",
 ];
 
 /// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the

@@ -7,6 +7,7 @@ mod accounts;
 mod bulk;
 mod chat;
 mod devices;
+mod documents;
 mod files;
 mod groups;
 mod history;

@@ -76,6 +76,23 @@ pub(crate) const STEPS: &[&str] = &[
     create index file_hash on file (hash);
     create index file_thumbnail on file (thumbnail) where thumbnail is not null;
 ",
+    "
+    create table document (
+        id integer primary key, owner text not null, auid text not null, name text not null, etag text not null,
+        modified integer not null, size integer not null, text text not null
+    ) strict;
+    create unique index document_key on document (owner, auid, name);
+    create index document_name on document (auid, name, owner);
+    create table document_version (
+        id integer primary key, owner text not null, auid text not null, name text not null, etag text not null,
+        modified integer not null, size integer not null, text text not null
+    ) strict;
+    create index document_version_key on document_version (owner, auid, name);
+    create table document_claim (
+        auid text not null, value text not null, owner text not null, name text not null, primary key (auid, value)
+    ) strict, without rowid;
+    create index document_claim_of on document_claim (owner, auid, name);
+",
 ];
 
 /// Brings the file to the newest version, or refuses one from the future, in one transaction.

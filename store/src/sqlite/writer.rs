@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::bulk::{Bulk, is_lost};
 use super::chat::{self, Around, ChatOp};
+use super::documents::{self, DocumentOp};
 use super::files::{self, FileOp};
 use super::groups::{self, GroupOp};
 use super::history::{self, Known, Sort};
@@ -82,6 +83,7 @@ pub(super) enum Op {
     Chat(Box<ChatOp>),
     Group(Box<GroupOp>),
     File(FileOp),
+    Document(Box<DocumentOp>),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -188,6 +190,7 @@ struct Batch {
     chats: VecDeque<ChatOp>,
     groups: VecDeque<GroupOp>,
     files: VecDeque<FileOp>,
+    documents: VecDeque<DocumentOp>,
     replaces: VecDeque<(Location, Revision, Answer<Option<Revision>>)>,
     saves: Vec<Location>,
     counts: Counts,
@@ -379,6 +382,10 @@ impl Writer {
                 batch.durable = true;
                 batch.files.push_back(op);
             }
+            Op::Document(op) => {
+                batch.durable = true;
+                batch.documents.push_back(*op);
+            }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
@@ -486,6 +493,9 @@ impl Writer {
         self.write_locations(batch).await?;
         self.write_chat(batch).await?;
         self.write_groups(batch).await?;
+        while let Some(op) = batch.documents.pop_front() {
+            batch.answers.push(documents::write(&mut self.conn, op).await?);
+        }
         while let Some(op) = batch.accounts.pop_front() {
             batch.answers.push(accounts::write(&mut self.conn, op).await?);
         }
@@ -857,6 +867,7 @@ impl Writer {
         batch.chats.drain(..).for_each(|op| op.fail(error.clone()));
         batch.groups.drain(..).for_each(|op| op.fail(error.clone()));
         batch.files.drain(..).for_each(|op| op.fail(error.clone()));
+        batch.documents.drain(..).for_each(|op| op.fail(error.clone()));
         batch.accounts.drain(..).for_each(|op| op.fail(error.clone()));
         batch.replaces.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.purges.drain(..).chain(batch.forgets.drain(..)).for_each(|(_, tx)| drop(tx.send(Err(error.clone()))));
@@ -916,6 +927,7 @@ impl Op {
         match self {
             Op::Write { bodies, entries, .. } => bodies.iter().chain(entries).map(Vec::len).sum(),
             Op::Group(op) => op.bytes(),
+            Op::Document(op) => op.bytes(),
             _ => 0,
         }
     }
@@ -938,6 +950,7 @@ impl Batch {
             && self.chats.is_empty()
             && self.groups.is_empty()
             && self.files.is_empty()
+            && self.documents.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()

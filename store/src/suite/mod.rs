@@ -4,6 +4,7 @@ mod accounts;
 mod conversations;
 mod crash;
 mod devices;
+mod documents;
 mod fates;
 mod files;
 mod groups;
@@ -138,6 +139,15 @@ cases! {
         of_many_at_once_no_more_fit_than_the_quota_has_room_for
         contents_are_needed_while_a_file_has_them
         lists_and_finds_what_has_expired
+    }
+    documents {
+        reads_back_what_was_written
+        a_write_needs_the_tag_that_it_was_computed_from
+        what_it_was_before_is_kept
+        a_name_belongs_to_one_document
+        an_owner_has_bounds
+        pages_by_owner
+        an_owner_is_removed_whole
     }
     model {
         random_operations_agree_with_the_model
