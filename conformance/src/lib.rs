@@ -8,6 +8,7 @@ mod case;
 mod digest;
 mod handset;
 mod html;
+mod http;
 mod link;
 pub mod load;
 mod message;

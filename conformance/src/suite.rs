@@ -24,6 +24,7 @@ mod transaction;
 mod transport;
 mod uas;
 mod websocket;
+mod xcap;
 
 use crate::case::Case;
 
@@ -57,6 +58,7 @@ pub(crate) fn all() -> Vec<Case> {
         msrp_connection::cases(),
         msrp_ws::cases(),
         msrp_endpoint::cases(),
+        xcap::cases(),
     ]
     .into_iter()
     .flatten()
