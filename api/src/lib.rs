@@ -19,6 +19,7 @@ pub mod serve;
 mod trace;
 mod transport;
 mod websocket;
+pub mod xcap;
 
 pub use error::NodeError;
 pub use node::*;

@@ -44,6 +44,7 @@ use crate::sip_counters::SipCounters;
 use crate::timers::Alarm;
 use crate::trace::Trace;
 use crate::waiting::Waiting;
+use crate::xcap::Xcap;
 
 /// Which requests are challenged besides REGISTER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +120,7 @@ pub struct Core {
     pub drain: Drain,
     pub chat: Chat,
     pub groups: Groups,
+    pub xcap: Xcap,
     pub counters: SipCounters,
     pub trace: Trace,
     /// Store operations under way.
@@ -155,6 +157,7 @@ pub struct Parts {
     pub presence: PresenceAgent,
     pub capabilities: Capabilities,
     pub groups: Groups,
+    pub xcap: Xcap,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -202,6 +205,7 @@ impl Core {
             drain: parts.drain,
             chat: parts.chat,
             groups: parts.groups,
+            xcap: parts.xcap,
             counters: SipCounters::new(parts.metrics),
             trace: parts.trace,
             store_queue: AtomicU64::new(0),

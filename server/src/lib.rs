@@ -35,3 +35,4 @@ pub mod timers;
 pub mod trace;
 pub mod waiting;
 pub mod work;
+pub mod xcap;

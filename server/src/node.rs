@@ -30,6 +30,7 @@ use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
 use crate::service::{agent, drain};
 use crate::timers;
+use crate::xcap::XcapDoor;
 
 pub use operator::{event, registered, waiting};
 
@@ -102,8 +103,11 @@ impl Running {
 
         let keys = parts::Keys::load(&config.data_dir)?;
         let (drain, inbox) = drain::Drain::new();
-        let core = Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, drain, echo)?));
+        let core =
+            Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, &http, drain, echo)?));
         load(&core).await.context("cannot read the store")?;
+        crate::xcap::feed::load(&core).await.context("cannot read the documents of users")?;
+        core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
         core.set_net(net.clone());
         let relay = Relay::new(
             relay::settings(&config)?,
@@ -136,6 +140,7 @@ impl Running {
                     core.location.update(&aor, Vec::clear);
                     core.away.remove(&aor);
                     core.waiting.clear(&aor);
+                    forget_documents(&core, aor);
                 }
             }
         };
@@ -196,8 +201,10 @@ impl Running {
 
     /// The HTTP services for users.
     fn services(&self) -> Vec<axum::Router> {
+        let xcap = Arc::new(XcapDoor(Arc::clone(&self.core)));
+        let xcap = chappe_api::xcap::router(self.identity(), xcap);
         let handsets = self.handsets.clone().map(|handsets| chappe_api::provisioning::router(handsets));
-        handsets.into_iter().collect()
+        handsets.into_iter().chain([xcap]).collect()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -352,6 +359,18 @@ async fn expire(core: Arc<Core>) {
             tracing::error!(%error, "expired messages could not be dealt with");
         }
     }
+}
+
+/// Removes the documents of an account that is gone.
+fn forget_documents(core: &Arc<Core>, aor: Box<str>) {
+    let gone = Arc::clone(core);
+    core.runtime.spawn(async move {
+        crate::xcap::feed::forget(&gone, &aor);
+        if let Err(error) = gone.xcap.remove_owner(&aor).await {
+            gone.counters.store_failed();
+            tracing::error!(%error, "the documents of a removed account could not be removed");
+        }
+    });
 }
 
 /// Forgets what nobody will ask for any more.

@@ -40,7 +40,7 @@ pub struct Usage {
     globals: &'static [(&'static str, &'static [&'static Element])],
     root: Option<&'static Element>,
     constraints: fn(&Document<'_>, &Place<'_>) -> Result<(), Conflict>,
-    claims: fn(&Document<'_>) -> Vec<Claim>,
+    claims: Option<fn(&Document<'_>) -> Vec<Claim>>,
 }
 
 /// Which documents of a usage the server makes itself.
@@ -117,7 +117,12 @@ impl Usage {
 
     /// What a document claims for itself on the whole server.
     pub fn claims(&self, document: &Document<'_>) -> Vec<Claim> {
-        (self.claims)(document)
+        self.claims.map(|claims| claims(document)).unwrap_or_default()
+    }
+
+    /// Whether documents of this usage claim anything.
+    pub fn has_claims(&self) -> bool {
+        self.claims.is_some()
     }
 
     /// Whether the server makes the document itself.
@@ -132,10 +137,6 @@ impl Usage {
 
 fn no_constraints(_: &Document<'_>, _: &Place<'_>) -> Result<(), Conflict> {
     Ok(())
-}
-
-fn no_claims(_: &Document<'_>) -> Vec<Claim> {
-    Vec::new()
 }
 
 /// Refuses an attribute value that two of the children of one name have, in all elements below `top`.

@@ -42,6 +42,7 @@ section! {
         pub group: Table<Group> = Table::default();
         pub http: Table<Http> = Table::default();
         pub provisioning: Table<Provisioning> = Table::default();
+        pub xcap: Table<Xcap> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
         pub media: Table<Media> = Table::default();
         pub tls: Table<Tls> = Table::default();
@@ -297,6 +298,29 @@ section! {
         pub max_head: Size = Size::kib(16) => Size::kib(8)..=Size::kib(256);
         /// Time for the head of a request, and for a kept connection to begin the next.
         pub head_timeout: Duration = seconds(15) => seconds(1)..=minutes(10);
+    }
+}
+
+section! {
+    /// XCAP: XML documents of users (address lists, rules of presence, settings) under /xcap-root.
+    pub struct Xcap {
+        /// The URI under which devices find the documents, as other documents name them. By default /xcap-root on the
+        /// first HTTP listener, under the name of the first domain.
+        pub root: Option<String> = None => Example(r#""https://xcap.example.com/xcap-root""#);
+        /// Longest document; more is refused with 413.
+        pub max_document: Size = Size::kib(512) => Size::kib(4)..=Size::mib(16);
+        /// Elements inside each other.
+        pub max_depth: u32 = 32 => 4..=200;
+        /// Documents of one user; one more is refused with 409.
+        pub documents_per_user: u32 = 100 => 1..=100_000;
+        /// All documents of one user together; more is refused with 409.
+        pub bytes_per_user: Size = Size::mib(4) => Size::kib(4)..=Size::mib(1024);
+        /// Earlier versions that are kept of each document.
+        pub versions: u32 = 10 => 0..=1000;
+        /// Whether the lists of RCS (buddies, blocked and revoked contacts) are there before a device has written them.
+        pub rcs_lists: bool = true;
+        /// Memory for documents used lately.
+        pub cache: Size = Size::mib(32) => Size::kib(64)..=Size::mib(65_536);
     }
 }
 

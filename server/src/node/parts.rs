@@ -35,6 +35,7 @@ use crate::service::chat::Chat;
 use crate::service::drain::Drain;
 use crate::service::group::{self, Groups};
 use crate::service::presence::{PresenceAgent, PresenceSettings};
+use crate::xcap::{self, Xcap};
 
 /// Keys remembered in the tables of rates.
 const RATED: usize = 200_000;
@@ -174,12 +175,42 @@ fn groups(config: &Config, node: &[u8]) -> Groups {
     Groups::new(group.enabled && config.chat.sessions, settings, &owner)
 }
 
+fn xcap(config: &Config, http: &[SocketAddr]) -> xcap::Settings {
+    let settings = &config.xcap;
+    let limits = chappe_xcap::Limits {
+        size: settings.max_document.bytes(),
+        depth: settings.max_depth as usize,
+        ..chappe_xcap::Limits::default()
+    };
+    let root = settings.root.as_deref().map_or_else(|| xcap_root(config, http), str::to_owned);
+    xcap::Settings {
+        root: root.trim_end_matches('/').into(),
+        limits,
+        versions: settings.versions as usize,
+        documents_per_user: settings.documents_per_user.into(),
+        bytes_per_user: settings.bytes_per_user.bytes() as u64,
+        rcs_lists: settings.rcs_lists,
+        cache: settings.cache.bytes(),
+    }
+}
+
+/// The XCAP root on our first listener, under the name of our first domain.
+fn xcap_root(config: &Config, http: &[SocketAddr]) -> String {
+    let domain = config.domains.first().map_or("localhost", |domain| domain.as_str());
+    let secure = config.http.listen.first().is_some_and(|listen| listen.scheme == config::HttpScheme::Https);
+    let (scheme, standard) = if secure { ("https", 443) } else { ("http", 80) };
+    let port = http.first().map(SocketAddr::port).filter(|port| *port != standard);
+    let port = port.map_or_else(String::new, |port| format!(":{port}"));
+    format!("{scheme}://{domain}{port}{}", chappe_api::xcap::XCAP_PATH)
+}
+
 /// The SIP side.
 pub(super) fn core(
     config: &Config,
     stores: Stores,
     metrics: Arc<Metrics>,
     net: &Net,
+    http: &[SocketAddr],
     drain: Drain,
     echo: Option<String>,
 ) -> anyhow::Result<Parts> {
@@ -197,6 +228,7 @@ pub(super) fn core(
         ..ResolveConfig::default()
     };
     let millis = |time: Duration| time.as_millis() as u64;
+    let documents = Arc::clone(&stores.documents);
     let (limits, ban) = (&config.limits, &config.limits.ban);
     Ok(Parts {
         settings: settings(config, echo),
@@ -220,6 +252,7 @@ pub(super) fn core(
         presence: PresenceAgent::new(presence(config)),
         capabilities: Capabilities::new(capability(config)),
         groups: groups(config, &key.derive("node")),
+        xcap: Xcap::new(xcap(config, http), documents),
         resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
         layer: layer::Config {
             timers: timers(config),

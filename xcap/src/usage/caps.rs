@@ -1,6 +1,6 @@
 //! `xcap-caps` (RFC 4825 §12): what runs here.
 
-use super::{Computed, Readers, Usage, all, no_claims, no_constraints};
+use super::{Computed, Readers, Usage, all, no_constraints};
 use crate::encode::xml_escape;
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:xcap-caps";
@@ -15,7 +15,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: None,
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 /// The document `xcap-caps/global/index`.

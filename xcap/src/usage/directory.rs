@@ -1,6 +1,6 @@
 //! `org.openmobilealliance.xcap-directory`: which documents a user has.
 
-use super::{Computed, Readers, Usage, no_claims, no_constraints};
+use super::{Computed, Readers, Usage, no_constraints};
 use crate::encode::xml_escape;
 use crate::target::DocumentSelector;
 
@@ -16,7 +16,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: None,
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 /// A document of a user.

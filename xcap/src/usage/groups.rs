@@ -18,7 +18,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: Some(&GROUP),
     constraints,
-    claims,
+    claims: Some(claims),
 };
 
 static GROUP: Element = Element {

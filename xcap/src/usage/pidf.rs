@@ -1,6 +1,6 @@
 //! `pidf-manipulation` (RFC 4827): presence that stays, in the form of RFC 3863.
 
-use super::{Computed, Readers, Usage, no_claims, no_constraints};
+use super::{Computed, Readers, Usage, no_constraints};
 use crate::schema::{Content, Element, MANY, ONE, OPTIONAL, Particle, Value, optional, required};
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:pidf";
@@ -15,7 +15,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[(NAMESPACE, &[&PRESENCE])],
     root: Some(&PRESENCE),
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 static PRESENCE: Element = Element {

@@ -2,7 +2,7 @@
 
 use roxmltree::Document;
 
-use super::{Computed, Place, Readers, Usage, no_claims};
+use super::{Computed, Place, Readers, Usage};
 use crate::conflict::Conflict;
 use crate::schema::{Content, Element, MANY, ONE, Particle, Value};
 
@@ -18,7 +18,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: Some(&CONTENT),
     constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 static CONTENT: Element = Element {

@@ -1,7 +1,7 @@
 //! `pres-rules` (RFC 5025 §9), and the usage of OMA for the same documents.
 
 use super::common_policy::{self, RULESET};
-use super::{Computed, Readers, Usage, no_claims, no_constraints};
+use super::{Computed, Readers, Usage, no_constraints};
 use crate::schema::{Content, Element, MANY, ONE, Particle, Value, required};
 
 const NAMESPACE: &str = "urn:ietf:params:xml:ns:pres-rules";
@@ -17,7 +17,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[(NAMESPACE, PERMISSIONS), (common_policy::NAMESPACE, &[&RULESET])],
     root: Some(&RULESET),
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 /// The OMA usage, whose document is called `pres-rules`.
@@ -31,7 +31,7 @@ pub(super) static OMA: Usage = Usage {
     globals: &[],
     root: Some(&RULESET),
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 const fn text(name: &'static str, value: Value) -> Element {

@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node};
 
-use super::{Computed, Place, Readers, Usage, no_claims, unique_among_siblings};
+use super::{Computed, Place, Readers, Usage, unique_among_siblings};
 use crate::conflict::Conflict;
 use crate::encode::percent_decode;
 use crate::schema::{Content, Element, MANY, ONE, OPTIONAL, Particle, Value, optional, place, required};
@@ -19,7 +19,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[(NAMESPACE, &[&ROOT])],
     root: Some(&ROOT),
     constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 static ROOT: Element = Element {

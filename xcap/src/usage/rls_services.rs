@@ -23,7 +23,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[(NAMESPACE, &[&ROOT])],
     root: Some(&ROOT),
     constraints,
-    claims,
+    claims: Some(claims),
 };
 
 static ROOT: Element = Element {

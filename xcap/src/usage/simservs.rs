@@ -2,7 +2,7 @@
 
 use roxmltree::{Document, Node};
 
-use super::{Computed, Place, Readers, Usage, no_claims};
+use super::{Computed, Place, Readers, Usage};
 use crate::conflict::Conflict;
 use crate::schema::{Content, Element, place};
 
@@ -18,7 +18,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: Some(&ROOT),
     constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 static ROOT: Element = Element { name: "simservs", namespace: NAMESPACE, attributes: &[], content: Content::Anything };

@@ -1,6 +1,6 @@
 //! `org.openmobilealliance.user-profile`: what a user tells of themselves. What is in a profile is not checked.
 
-use super::{Computed, Readers, Usage, no_claims, no_constraints};
+use super::{Computed, Readers, Usage, no_constraints};
 use crate::schema::{Content, Element, MANY, Particle, Value, optional};
 
 const NAMESPACE: &str = "urn:oma:xml:xdm:user-profile";
@@ -15,7 +15,7 @@ pub(super) static USAGE: Usage = Usage {
     globals: &[],
     root: Some(&ROOT),
     constraints: no_constraints,
-    claims: no_claims,
+    claims: None,
 };
 
 static ROOT: Element = Element {
