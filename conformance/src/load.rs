@@ -1,4 +1,4 @@
-//! Load generators: registrations, messages, calls and MSRP sessions against a target, measured from outside.
+//! Load generators: registrations, messages, calls, MSRP sessions and XML documents against a target, measured from outside.
 //!
 //! With a rate the load is open-loop: operation n is due at n/rate, and its latency counts from there, so that a
 //! target that falls behind cannot hide it. Without a rate every user repeats its operation as fast as it is answered.
@@ -8,6 +8,7 @@ pub mod chat;
 mod flow;
 mod histogram;
 pub mod msrp;
+pub mod xcap;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -111,6 +112,8 @@ pub enum LoadError {
     Session { user: String, why: String },
     #[error("{user} cannot publish: {why}")]
     Publish { user: String, why: String },
+    #[error("{user} cannot put a document: {why}")]
+    Document { user: String, why: String },
     #[error("{user} cannot register: {why}")]
     Register { user: String, why: String },
 }

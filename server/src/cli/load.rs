@@ -1,10 +1,11 @@
-//! `chappe load`: makes a load and measures rate and latency, on any SIP server or MSRP relay.
+//! `chappe load`: makes a load and measures rate and latency, on any SIP server, MSRP relay or XCAP server.
 
 use std::time::Duration;
 
 use chappe_conformance::load::chat::group::{self, GroupOptions};
 use chappe_conformance::load::chat::{self, ChatOptions};
 use chappe_conformance::load::msrp::{self, MsrpOptions};
+use chappe_conformance::load::xcap::{self, Operation, XcapOptions};
 use chappe_conformance::load::{self, Kind, LoadOptions};
 use chappe_conformance::{Proto, Target};
 use clap::{Args, Subcommand};
@@ -54,6 +55,48 @@ pub(super) enum Command {
                             chappe load msrp --target ws://localhost:8080/ws --size 1000000 --chunk 16384"
     )]
     Msrp(Msrp),
+    /// XML documents: each user reads, replaces or edits lists of its own
+    #[command(
+        after_help = "Examples:\n  chappe load xcap --target http://localhost:8080/xcap-root --operation put --users 10"
+    )]
+    Xcap(Xcap),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Xcap {
+    /// The XCAP root; /xcap-root where there is no path
+    #[arg(long, value_name = "URL")]
+    target: String,
+    /// get, put (of the whole document) or element (one entry is put)
+    #[arg(long, value_name = "WHAT", default_value = "get")]
+    operation: String,
+    /// Domain of the accounts; by default the host of the target
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// Users that act, each over a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    users: usize,
+    /// Number of the first account
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: usize,
+    /// Names of the accounts, {} standing for the number
+    #[arg(long, value_name = "PATTERN", default_value = "user{}")]
+    user: String,
+    /// Their passwords
+    #[arg(long, value_name = "PATTERN", default_value = "pass{}")]
+    password: String,
+    /// Operations a second; 0 for as many as get answered
+    #[arg(long, value_name = "R", default_value_t = 0.0)]
+    rate: f64,
+    /// Seconds
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    time: u64,
+    /// Entries of a list
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    entries: usize,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +218,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Group(load) => return group(load).await,
         Command::Presence(load) => (Kind::Presence, load),
         Command::Msrp(load) => return msrp(load).await,
+        Command::Xcap(load) => return xcap(load).await,
     };
     let json = load.json;
     let report = load::run(options(load, kind)?).await?;
@@ -238,6 +282,29 @@ async fn msrp(load: Msrp) -> anyhow::Result<u8> {
         ..MsrpOptions::new(&load.target)
     };
     match msrp::run(options).await {
+        Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
+        report => {
+            let report = report?;
+            say_report(load.json, report.exit_ok(), || report.to_json(), || report.to_text())
+        }
+    }
+}
+
+async fn xcap(load: Xcap) -> anyhow::Result<u8> {
+    let operation =
+        Operation::parse(&load.operation).ok_or_else(|| Usage("--operation is get, put or element".into()))?;
+    let options = XcapOptions {
+        domain: load.domain,
+        user: load.user,
+        password: load.password,
+        first: load.first,
+        users: load.users,
+        rate: load.rate,
+        time: Duration::from_secs(load.time),
+        entries: load.entries,
+        ..XcapOptions::new(&load.target, operation)
+    };
+    match xcap::run(options).await {
         Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
         report => {
             let report = report?;
