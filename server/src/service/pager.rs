@@ -31,8 +31,8 @@ struct Device {
     stamp: u64,
     /// None is to be made for it: it sends its own, or the sender wants none.
     answers_itself: bool,
-    /// Its final response, ready for the sender.
-    response: Option<(u16, Bytes)>,
+    /// Its final response, ready for the sender; without bytes where it leaves out whose it is.
+    response: Option<(u16, Option<Bytes>)>,
 }
 
 /// A MESSAGE on its way.
@@ -144,7 +144,7 @@ pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>, status:
     }
     let device = token.branch_index();
     if let Some(entry) = work.devices.get_mut(device) {
-        entry.response = message.and_then(proxy::strip_via).map(|bytes| (status, bytes));
+        entry.response = message.map(|message| (status, proxy::strip_via(message)));
     }
     work.delivery.handle_response(device, status);
     drive(turn, token, work);
@@ -187,6 +187,8 @@ impl Pager {
         let Some((status, bytes)) = self.devices.get_mut(device).and_then(|d| d.response.take()) else {
             return self.answer(turn, 480);
         };
+        // There are devices that give back the topmost Via only. What they say counts all the same.
+        let bytes = bytes.unwrap_or_else(|| Reply::new(&self.message, status, &core.tag()).finish());
         turn.respond(self.key, status, bytes);
         if !(200..300).contains(&status) {
             return self.rejected(core);
