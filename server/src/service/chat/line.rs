@@ -478,8 +478,22 @@ impl Line {
             end.agreed(&agreement);
         }
         let body = agent::Body { content_type: "application/sdp".into(), bytes: sdp.into() };
-        agent::on_shard(&self.core, reference, move |turn, reference| agent::accept(turn, reference, body, ""));
+        let headers = self.answer_headers(invitation);
+        agent::on_shard(&self.core, reference, move |turn, reference| agent::accept(turn, reference, body, &headers));
         Ok(())
+    }
+
+    /// What a 2xx to the device's call says of the conversation: there are clients that take none without.
+    fn answer_headers(&self, invitation: &Invitation) -> String {
+        let mut headers = format!("P-Asserted-Identity: <{}>\r\n", intake::uri(&self.sides.peer.aor));
+        for (name, id) in
+            [("Contribution-ID", &invitation.contribution_id), ("Conversation-ID", &invitation.conversation_id)]
+        {
+            if let Some(id) = id {
+                headers.extend([name, ": ", id, "\r\n"]);
+            }
+        }
+        headers
     }
 
     /// Sends a message in the session.
