@@ -13,6 +13,7 @@ pub mod invitation;
 pub mod leg;
 pub mod outgoing;
 pub mod pager;
+pub mod patience;
 mod policy;
 pub mod receipts;
 mod relation;

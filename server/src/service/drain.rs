@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use ahash::RandomState;
 use bytes::Bytes;
 use chappe_chat::pager;
+use chappe_chat::patience::Patience;
 use chappe_chat::stored;
 use chappe_sip::Flow;
 use chappe_sip::layer::Dest;
 use chappe_sip::proxy;
-use chappe_sip::registrar::{Binding, targets};
+use chappe_sip::registrar::{Binding, Target, targets};
 use chappe_store::{NewMessage, Outcome, QueuedMessage, ReceiptState, Settlement, Wanted, Wants, Write};
 use tokio::sync::mpsc;
 
@@ -40,6 +41,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Messages of one device that chat sessions may have at a time.
 const HANDED: usize = 64;
 
+/// What tells one registration of a device from the next, whose refreshes do not count.
+type Registration = (Option<Flow>, u64);
+
 /// A device of a user.
 type Key = (Box<str>, Box<str>);
 
@@ -52,6 +56,10 @@ enum News {
         device: Option<Box<str>>,
         /// When it registered, in milliseconds since the epoch.
         registered: Option<u64>,
+    },
+    /// A device that did not take a MESSAGE may be tried again.
+    Again {
+        key: Key,
     },
     /// What a chat session gave back may be tried again.
     Retry {
@@ -264,6 +272,8 @@ struct Sessions {
     sessions: HashMap<Key, Session, RandomState>,
     /// Messages that chat sessions have; they outlive the session here, for the device may yet confirm them.
     handed: HashMap<Key, HashMap<u64, OnLine, RandomState>, RandomState>,
+    /// Devices that did not take the last MESSAGE, and that are still registered as they were then.
+    tried: HashMap<Key, Patience<Registration>, RandomState>,
     /// Messages that another device of the user has taken while this one was being sent them: kept for it should it not
     /// take them.
     owed: HashSet<(Key, u64), RandomState>,
@@ -280,6 +290,7 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
         core,
         sessions: HashMap::default(),
         handed: HashMap::default(),
+        tried: HashMap::default(),
         owed: HashSet::default(),
         settling: HashSet::default(),
         settled: Settled::default(),
@@ -305,6 +316,7 @@ impl Sessions {
             News::Page { key, id } => self.page(&key, id),
             News::Handed { key, id, fate } => self.handed(key, id, fate),
             News::Retry { key, lane } => self.retry(key, &lane),
+            News::Again { key } => self.again(key),
             News::Resume { key } => {
                 if let Some(session) = self.sessions.get_mut(&key)
                     && matches!(session.phase, Phase::Paused)
@@ -334,8 +346,14 @@ impl Sessions {
         let core = &self.core;
         let live: Vec<Box<str>> = core.location.with(&aor, |bindings| {
             let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
-            let names = found.iter().map(|t| t.binding.device());
-            names.filter(|n| device.as_deref().is_none_or(|d| d == *n)).map(Into::into).collect()
+            let wanted = found.iter().filter(|t| device.as_deref().is_none_or(|d| d == t.binding.device()));
+            let rests = |t: &&Target<'_>| {
+                // Most have nothing against them.
+                let key = (!self.tried.is_empty()).then(|| (aor.clone(), t.binding.device().into()));
+                let patience = key.and_then(|key| self.tried.get(&key));
+                patience.is_some_and(|one| !one.may_try(&registration(t.binding), Instant::now()))
+            };
+            wanted.filter(|t| !rests(t)).map(|t| t.binding.device().into()).collect()
         });
         for name in live {
             let key = (aor.clone(), name);
@@ -574,12 +592,53 @@ impl Sessions {
             // It stays, and so does what is behind it; the next registration begins anew.
             pager::Outcome::Away => {
                 self.left(&key, &letter.queued);
+                self.failed(&key);
                 return self.drop(&key);
             }
-            pager::Outcome::Took => self.delivered(&key, &letter.queued, status),
-            pager::Outcome::Refused => self.refused(&key, &letter.queued, status),
+            pager::Outcome::Took => {
+                self.tried.remove(&key);
+                self.delivered(&key, &letter.queued, status);
+            }
+            pager::Outcome::Refused => {
+                self.tried.remove(&key);
+                self.refused(&key, &letter.queued, status);
+            }
         }
         self.next(key);
+    }
+
+    /// A device has not taken a MESSAGE. It is left alone for a while, unless it registers anew.
+    fn failed(&mut self, key: &Key) {
+        let Some(binding) = self.binding(key) else {
+            self.tried.remove(key);
+            return;
+        };
+        let (registration, now) = (registration(&binding), Instant::now());
+        let patience = match self.tried.get_mut(key) {
+            Some(patience) => {
+                patience.failed(registration, now);
+                patience
+            }
+            None => self.tried.entry(key.clone()).or_insert_with(|| Patience::new(registration, now)),
+        };
+        let (core, key, until) = (Arc::clone(&self.core), key.clone(), patience.until());
+        self.core.runtime.spawn(async move {
+            tokio::time::sleep_until(until.into()).await;
+            core.drain.tell(News::Again { key });
+        });
+    }
+
+    /// The pause of a device is over; one that is not there, or has nothing waiting, is forgotten.
+    fn again(&mut self, key: Key) {
+        let Some(patience) = self.tried.get(&key) else { return };
+        let Some(binding) = self.binding(&key).filter(|_| self.core.waiting.count(&key.0) > 0) else {
+            self.tried.remove(&key);
+            return;
+        };
+        // A later try has a pause of its own.
+        if patience.may_try(&registration(&binding), Instant::now()) {
+            self.kick(key.0, Some(key.1), None);
+        }
     }
 
     /// A chat session is done with a message.
@@ -801,6 +860,10 @@ impl Onward {
     }
 }
 
+fn registration(binding: &Binding) -> Registration {
+    (binding.flow, binding.registered())
+}
+
 /// The devices of a user that a message may be kept for by name, among these bindings and those that are away.
 pub fn other_devices(core: &Core, aor: &str, bindings: &[Binding], keeps: impl Fn(&Binding) -> bool) -> Vec<Box<str>> {
     let bound = bindings.iter().filter(|binding| keeps(binding)).map(|binding| binding.device().into());
@@ -855,3 +918,6 @@ pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
