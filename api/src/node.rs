@@ -379,6 +379,12 @@ pub struct Account {
     /// Kept, but may neither register nor send.
     #[serde(default)]
     pub disabled: bool,
+    /// URIs of users and domains whose messages the user does not want.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<String>,
+    /// Nobody hears what the user has read.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hides_displayed: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,6 +416,11 @@ pub struct AccountChange {
     pub display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// Takes the place of the whole list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hides_displayed: Option<bool>,
 }
 
 impl std::fmt::Debug for AccountChange {

@@ -6,7 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, NodeError, Page, RefusedAccount};
 use chappe_auth::Ha1Forms;
-use chappe_store::{AccountError, Outcome, Secrets, StoreError, Stores, Wanted};
+use chappe_store::{AccountError, Outcome, Secrets, StoreError, Stores, Wanted, Wishes};
+
+use crate::lists;
 
 /// Messages that one step of a removal settles.
 const BATCH: usize = 500;
@@ -52,6 +54,7 @@ impl StoredAccounts {
             display_name: name(&new.display_name)?,
             created: now(),
             disabled: false,
+            wishes: Wishes::default(),
         })
     }
 
@@ -102,6 +105,11 @@ impl Accounts for StoredAccounts {
             account.display_name = name(display_name)?;
         }
         account.disabled = change.disabled.unwrap_or(account.disabled);
+        if let Some(blocked) = &change.blocked {
+            account.wishes.blocked =
+                lists::entries(blocked).map_err(|why| NodeError::Invalid { field: "blocked", why })?;
+        }
+        account.wishes.hides_displayed = change.hides_displayed.unwrap_or(account.wishes.hides_displayed);
         self.stores.accounts.update(account.clone()).await.map_err(refused)?;
         let shown = shown(&account);
         (self.changed)(Changed::Put(Box::new(account)));
@@ -228,6 +236,8 @@ fn shown(account: &chappe_store::Account) -> Account {
         display_name: account.display_name.to_string(),
         created: account.created,
         disabled: account.disabled,
+        blocked: account.wishes.blocked.iter().map(ToString::to_string).collect(),
+        hides_displayed: account.wishes.hides_displayed,
     }
 }
 

@@ -9,6 +9,7 @@ use chappe_auth::{Ha1Forms, Ha1Set, Username};
 use chappe_store::{Account, Secrets};
 use parking_lot::RwLock;
 
+use crate::lists::Lists;
 use crate::provisioning::DevicePasswords;
 
 /// What the SIP side needs of an account.
@@ -20,6 +21,8 @@ pub struct Entry {
     pub tel: Box<[Box<str>]>,
     pub display_name: Box<str>,
     pub disabled: bool,
+    /// What the user has decided about others; `None` for most.
+    pub lists: Option<Box<Lists>>,
 }
 
 #[derive(Default)]
@@ -77,6 +80,7 @@ impl Directory {
             tel: account.tel.into_boxed_slice(),
             display_name: account.display_name,
             disabled: account.disabled,
+            lists: Lists::of(&account.wishes),
         });
         let mut tables = self.tables.write();
         tables.forget(&entry.aor);

@@ -229,7 +229,14 @@ mod tests {
         let identity = Identity::new(GateConfig::default(), &[7; 32], Vec::new(), 0);
         let secrets = chappe_store::Secrets([0; chappe_store::Secrets::LEN]);
         let entry = |aor: &str| {
-            Arc::new(Entry { aor: aor.into(), secrets, tel: Box::default(), display_name: "".into(), disabled: false })
+            Arc::new(Entry {
+                aor: aor.into(),
+                secrets,
+                tel: Box::default(),
+                display_name: "".into(),
+                disabled: false,
+                lists: None,
+            })
         };
         let remote = "192.0.2.1:5060".parse().unwrap();
         let tcp = Flow { transport: chappe_sip::Transport::Tcp, listener: 0, connection: 5, remote };

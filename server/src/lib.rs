@@ -15,6 +15,7 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod listeners;
+pub mod lists;
 pub mod location;
 pub mod logging;
 pub mod metrics;

@@ -198,6 +198,7 @@ fn table(rt: &Runtime, title: &str, open: impl AsyncFn() -> Stores) {
             display_name: "".into(),
             created: 1_800_000_000,
             disabled: false,
+            wishes: Default::default(),
         };
         stores.accounts.import((0..100_000).map(account).collect()).await.expect("imported");
     });

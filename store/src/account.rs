@@ -31,6 +31,23 @@ pub struct Account {
     pub created: u64,
     /// Kept, but may neither register nor send.
     pub disabled: bool,
+    pub wishes: Wishes,
+}
+
+/// What a user has decided about others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// URIs whose messages are not wanted.
+    pub blocked: Vec<Box<str>>,
+    /// Nobody is to hear what was displayed.
+    pub hides_displayed: bool,
+}
+
+impl Wishes {
+    /// Whether there is nothing that needs to be kept.
+    pub fn is_default(&self) -> bool {
+        self.blocked.is_empty() && !self.hides_displayed
+    }
 }
 
 /// Why an account was not written.

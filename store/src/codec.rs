@@ -8,7 +8,7 @@ use chappe_sip::registrar::{Binding, Parts};
 
 use crate::{
     Account, ContentHash, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets,
-    StoreError, StoredFile, StoredThumbnail, Wants,
+    StoreError, StoredFile, StoredThumbnail, Wants, Wishes,
 };
 
 pub(crate) use group::{put_group_entry, take_group_entry};
@@ -142,6 +142,12 @@ pub(crate) fn put_account(account: &Account) -> Vec<u8> {
     out.text(&account.display_name);
     out.num(account.tel.len() as u64);
     account.tel.iter().for_each(|tel| out.text(tel));
+    // Nothing where there are none, as accounts were written before there could be.
+    if !account.wishes.is_default() {
+        out.push(u8::from(account.wishes.hides_displayed));
+        out.num(account.wishes.blocked.len() as u64);
+        account.wishes.blocked.iter().for_each(|uri| out.text(uri));
+    }
     out
 }
 
@@ -155,7 +161,12 @@ pub(crate) fn take_account(aor: &str, bytes: &[u8]) -> Result<Account, StoreErro
     let secrets = Secrets(secret(&mut take)?);
     let (created, display_name) = (take.num()?, take.text()?);
     let tel = (0..take.num()?).map(|_| take.text()).collect::<Result<_, _>>()?;
-    Ok(Account { aor: aor.into(), secrets, tel, display_name, created, disabled })
+    let mut wishes = Wishes::default();
+    if !take.rest.is_empty() {
+        wishes.hides_displayed = take.byte()? != 0;
+        wishes.blocked = (0..take.num()?).map(|_| take.text()).collect::<Result<_, _>>()?;
+    }
+    Ok(Account { aor: aor.into(), secrets, tel, display_name, created, disabled, wishes })
 }
 
 /// Each binding with its length before it, so that an older program skips the fields it does not know.

@@ -28,7 +28,7 @@ mod stores;
 #[cfg(test)]
 mod suite;
 
-pub use account::{Account, AccountError, AccountStore, Imported, Secrets};
+pub use account::{Account, AccountError, AccountStore, Imported, Secrets, Wishes};
 pub use conversation::{BadConversationId, Conversation, ConversationId, Conversations, Cursor, Entry, NewEntry, Page};
 pub use device::{Device, Devices, Seen};
 pub use document::{Document, DocumentError, DocumentHead, DocumentKey, DocumentWrite, Documents};

@@ -13,7 +13,15 @@ struct Fake {
 }
 
 fn account(aor: &str) -> Account {
-    Account { aor: aor.into(), tel: vec![], display_name: String::new(), created: 7, disabled: false }
+    Account {
+        aor: aor.into(),
+        tel: vec![],
+        display_name: String::new(),
+        created: 7,
+        disabled: false,
+        blocked: vec![],
+        hides_displayed: false,
+    }
 }
 
 #[async_trait::async_trait]

@@ -12,6 +12,7 @@ use super::output::{self, Table, say};
 use super::place::Door;
 use super::{FAILED, OK, Place, Usage};
 use crate::admin::segment;
+use crate::lists;
 
 /// Accounts sent to the server at a time.
 const IMPORT_BATCH: usize = 10_000;
@@ -57,6 +58,46 @@ pub(super) enum Command {
         aor: String,
         #[command(flatten)]
         password: Password,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Keep messages of others from a user; who is blocked does not notice
+    #[command(after_help = "WHOM is USER@DOMAIN, a number (+15550001), or a whole domain (sip:example.net).\n\n\
+                            Examples:\n  chappe account block alice@example.com eve@example.com +15550009")]
+    Block {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[arg(value_name = "WHOM", required = true)]
+        whom: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Let messages of somebody through again
+    #[command(after_help = "Examples:\n  chappe account unblock alice@example.com eve@example.com")]
+    Unblock {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[arg(value_name = "WHOM", required = true)]
+        whom: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// List whom a user has blocked
+    #[command(after_help = "Examples:\n  chappe account blocked alice@example.com")]
+    Blocked {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Whether others hear what a user has read
+    #[command(after_help = "Examples:\n  chappe account privacy alice@example.com --hide-displayed true")]
+    Privacy {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        /// Tell nobody that a message was displayed
+        #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+        hide_displayed: bool,
         #[command(flatten)]
         options: Options,
     },
@@ -155,6 +196,24 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
             print_account(&account)?;
             Ok(OK)
         }
+        Command::Block { aor, whom, options } => {
+            let entries = whom.iter().map(|whom| lists::entry_of(whom));
+            block(&aor, &options, |list| list.extend(entries)).await
+        }
+        Command::Unblock { aor, whom, options } => {
+            let entries: Vec<String> = whom.iter().map(|whom| lists::entry_of(whom)).collect();
+            block(&aor, &options, |list| list.retain(|entry| !entries.contains(entry))).await
+        }
+        Command::Blocked { aor, options } => {
+            let account = options.place.door().await?.show(&aor).await?;
+            print_blocked(&options, &account)
+        }
+        Command::Privacy { aor, hide_displayed, options } => {
+            let change = AccountChange { hides_displayed: Some(hide_displayed), ..AccountChange::default() };
+            let changed = options.place.door().await?.change(&aor, change).await?;
+            let done = if hide_displayed { "hides what was displayed" } else { "tells what was displayed" };
+            report(&options, &changed, None, done)
+        }
         Command::Remove { aor, options } => {
             options.place.door().await?.remove(&aor).await?;
             if !options.json {
@@ -185,6 +244,28 @@ fn report(options: &Options, account: &Account, password: Option<&str>, done: &s
     Ok(OK)
 }
 
+/// Changes the block list of a user, as a whole.
+async fn block(aor: &str, options: &Options, change: impl FnOnce(&mut Vec<String>)) -> anyhow::Result<u8> {
+    let mut list = options.place.door().await?.show(aor).await?.blocked;
+    change(&mut list);
+    let change = AccountChange { blocked: Some(list), ..AccountChange::default() };
+    let changed = options.place.door().await?.change(aor, change).await?;
+    print_blocked(options, &changed)
+}
+
+fn print_blocked(options: &Options, account: &Account) -> anyhow::Result<u8> {
+    if options.json {
+        return output::json(&account.blocked).map(|()| OK);
+    }
+    if account.blocked.is_empty() {
+        say!("{} blocks nobody.", account.aor)?;
+    }
+    for entry in &account.blocked {
+        say!("{entry}")?;
+    }
+    Ok(OK)
+}
+
 fn print_account(account: &Account) -> std::io::Result<()> {
     say!("{}{}", account.aor, if account.disabled { "  (disabled)" } else { "" })?;
     if !account.display_name.is_empty() {
@@ -192,6 +273,12 @@ fn print_account(account: &Account) -> std::io::Result<()> {
     }
     for tel in &account.tel {
         say!("  number   {tel}")?;
+    }
+    for entry in &account.blocked {
+        say!("  blocks   {entry}")?;
+    }
+    if account.hides_displayed {
+        say!("  hides    what was displayed")?;
     }
     say!("  created  {} UTC", output::date(account.created))
 }

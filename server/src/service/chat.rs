@@ -146,6 +146,12 @@ fn endpoint(core: &Core) -> Option<&Endpoint> {
 pub fn invited(turn: &mut Turn<'_>, request: Request, peer: &Arc<Entry>) -> Result<(), Request> {
     let core = turn.core;
     let Sender::User(user) = &request.sender else { return Err(request) };
+    let is_blocked = peer.blocks(&user.aor, Some(user));
+    if is_blocked && endpoint(core).is_none() && Invitation::read(&request.message).is_ok() {
+        let message = Arc::clone(&request.message);
+        turn.answer(request.key, &message, 480);
+        return Ok(());
+    }
     if endpoint(core).is_none() || core.settings.echo.as_deref() == Some(&*peer.aor) {
         return Err(request);
     }
@@ -155,6 +161,12 @@ pub fn invited(turn: &mut Turn<'_>, request: Request, peer: &Arc<Entry>) -> Resu
                 && invitation.access != Access::Pager =>
         {
             invitation
+        }
+        // As if the peer were away. A session of two is taken, and what it brings goes nowhere.
+        Ok(_) if is_blocked => {
+            let message = Arc::clone(&request.message);
+            turn.answer(request.key, &message, 480);
+            return Ok(());
         }
         // Somebody else's: another service, or not a chat at all.
         Ok(_) | Err(chappe_chat::invitation::Refused::Foreign) => return Err(request),

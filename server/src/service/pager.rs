@@ -65,6 +65,28 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         Sender::User(entry) => entry.aor.clone(),
         Sender::Trusted | Sender::Outside { .. } => sender_name(turn, &message),
     };
+    let author = match &request.sender {
+        Sender::User(entry) => Some(&**entry),
+        Sender::Trusted | Sender::Outside { .. } => None,
+    };
+    if !facts.is_receipt && recipient.blocks(&sender, author) {
+        // As if the recipient were away.
+        core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
+        let is_for_now =
+            core.settings.message.lifetime(content_type, message.number(HeaderName::Expires)) == Lifetime::NowOnly;
+        return turn.answer(request.key, &message, if is_for_now { 480 } else { 202 });
+    }
+    if let Some((_, state)) = &facts.about
+        && let Some(reader) = author
+        && (reader.blocks(&recipient.aor, Some(&recipient))
+            || *state == ReceiptState::Displayed && reader.hides_displayed())
+    {
+        // Nobody but the reader's own devices is to know.
+        if *state == ReceiptState::Displayed {
+            chat::displayed(core, &request, &sender, &recipient.aor);
+        }
+        return turn.answer(request.key, &message, 200);
+    }
     if let Some((id, state)) = &facts.about {
         // What one device has told, or we ourselves, is not told again.
         if !core.recent_receipts.insert(id, &recipient.aor, &sender, *state) {

@@ -1,4 +1,4 @@
-use crate::{Account, AccountError, Secrets, Stores};
+use crate::{Account, AccountError, Secrets, Stores, Wishes};
 
 fn account(user: &str, tel: &[&str]) -> Account {
     let byte = user.len() as u8;
@@ -9,6 +9,7 @@ fn account(user: &str, tel: &[&str]) -> Account {
         display_name: format!("{user} Ünser").into(),
         created: 1_700_000_000,
         disabled: false,
+        wishes: Wishes::default(),
     }
 }
 
@@ -42,7 +43,8 @@ pub(super) async fn updates_move_numbers(stores: &Stores) {
     assert!(matches!(accounts.update(account("bob", &[])).await, Err(AccountError::NotFound)));
     accounts.add(account("bob", &["+1", "+2"])).await.unwrap();
     accounts.add(account("carol", &["+3"])).await.unwrap();
-    let next = Account { disabled: true, created: 5, ..account("bob", &["+2", "+4"]) };
+    let wishes = Wishes { blocked: vec!["sip:eve@example.com".into(), "tel:+3".into()], hides_displayed: true };
+    let next = Account { disabled: true, created: 5, wishes, ..account("bob", &["+2", "+4"]) };
     accounts.update(next.clone()).await.unwrap();
     let created = account("bob", &[]).created;
     assert_eq!(accounts.account("bob@example.com").await.unwrap(), Some(Account { created, ..next }));

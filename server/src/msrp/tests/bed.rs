@@ -32,6 +32,7 @@ impl Accounts for Numbered {
             tel: Box::default(),
             display_name: "".into(),
             disabled: number == 9,
+            lists: None,
         });
         Some((entry, forms.get(name.form).clone()))
     }

@@ -100,6 +100,11 @@ pub(super) fn read(
 /// What becomes of a message.
 pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Content, NotTaken> {
     let is_full = || core.waiting.is_full(&sides.peer.aor, false, core.settings.queue_per_user);
+    let (user, peer) = (&sides.user, &sides.peer);
+    if !matches!(envelope.kind, Kind::Receipt(_)) && peer.blocks(&user.aor, Some(user)) {
+        // Taken as if the peer were away.
+        return Ok(Content::Nothing);
+    }
     let once = match &envelope.kind {
         Kind::Composing => return Ok(Content::Composing(Box::new(envelope))),
         Kind::Receipt(None) => return Ok(Content::Nothing),
@@ -134,6 +139,11 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
     }
     // The user's other devices show what this one has sent, and that it has read what it was sent.
     let for_others = envelope.kind == Kind::Content || once.state == ReceiptState::Displayed;
+    let is_told = match once.state {
+        ReceiptState::Accepted => true,
+        ReceiptState::Displayed => !user.hides_displayed() && !user.blocks(&peer.aor, Some(peer)),
+        _ => !user.blocks(&peer.aor, Some(peer)),
+    };
     let mut all = vec![message(core, sides, &envelope, Some(once))];
     if for_others {
         for device in super::other_devices(core, &sides.user.aor, &sides.device) {
@@ -148,7 +158,11 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
             all.push(copy);
         }
     }
-    Ok(Content::Stored(all))
+    if !is_told {
+        // Only the user's own devices are to know.
+        all.remove(0);
+    }
+    Ok(if all.is_empty() { Content::Nothing } else { Content::Stored(all) })
 }
 
 fn message(core: &Core, sides: &Sides, envelope: &Envelope, once: Option<Receipt>) -> NewMessage {
