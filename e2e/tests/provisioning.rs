@@ -69,6 +69,7 @@ fn a_handset_that_knows_its_number_configures_itself_registers_and_gets_a_messag
     assert_eq!(configured.header("Cache-Control"), Some("no-store"));
     assert_eq!(configured.parm("version"), Some("1"), "{}", configured.body);
     assert_eq!(configured.parm("Public_User_Identity"), Some("sip:user1@localhost"));
+    assert_eq!(configured.parm("conf-fcty-uri"), Some("sip:conference-factory@localhost"));
     let [username, secret] = ["UserName", "UserPwd"].map(|name| configured.parm(name).unwrap().to_owned());
 
     // The device's own password opens the door of its user, and no other.

@@ -1,8 +1,6 @@
 //! Documents with bytes changed, doubled and cut out at random: whatever is still read can be composed, filtered and
 //! read again, and nothing panics. The fuzz targets do the same with guidance.
 
-#![expect(clippy::unwrap_used, reason = "a failure shows as a panic")]
-
 use chappe_presence::book::Book;
 use chappe_presence::capability::Tags;
 use chappe_presence::compose::{Source, compose};

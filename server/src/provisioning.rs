@@ -53,7 +53,8 @@ pub struct Options {
     pub max_message: u64,
     /// Bytes; none without a content server.
     pub max_file: Option<u64>,
-    pub lists: bool,
+    /// The root of lists, where it is not on the host that was asked.
+    pub lists: Option<String>,
     pub message: Option<Message>,
 }
 
@@ -223,7 +224,7 @@ impl AutoConfig {
                 max_size: options.max_file.unwrap_or_default() / 1024,
                 warn_size: 0,
             },
-            lists: Lists { root: if options.lists { format!("{base}/xcap-root") } else { String::new() } },
+            lists: Lists { root: options.lists.clone().unwrap_or_else(|| format!("{base}/xcap-root")) },
             capability_expiry: 604_800,
             calls: true,
             store_and_forward: true,

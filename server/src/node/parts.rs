@@ -304,11 +304,11 @@ pub(super) fn provisioning(config: &Config, net: &Net) -> anyhow::Result<Option<
             _ => chappe_provisioning::Transport::Tcp,
         },
         url: settings.url.clone(),
-        factory: None,
-        max_group_size: 0,
+        factory: (config.group.enabled && config.chat.sessions).then(|| config.group.factory.clone()),
+        max_group_size: config.group.max_members,
         max_message: config.message.max_size.bytes() as u64,
         max_file: None,
-        lists: false,
+        lists: config.xcap.root.clone(),
         message,
     };
     let sms = settings.sms.as_deref().map(str::parse::<provisioning::Sender>).transpose();
