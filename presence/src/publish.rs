@@ -191,6 +191,16 @@ impl Publications {
         self.remove(|publication| same_flow(&publication.flow, flow))
     }
 
+    /// The device of a flow has moved to another one.
+    pub fn rehome(&mut self, old: &Flow, new: Flow) -> bool {
+        let mut moved = false;
+        for publication in self.list.iter_mut().filter(|publication| same_flow(&publication.flow, old)) {
+            publication.flow = new;
+            moved = true;
+        }
+        moved
+    }
+
     fn remove(&mut self, gone: impl Fn(&Publication) -> bool) -> bool {
         let before = self.list.len();
         self.list.retain(|publication| !gone(publication));
@@ -391,6 +401,14 @@ mod tests {
         let nobodys = flow(0, 0);
         all.publish(&request("", &body("open")), &policy, "e".into(), nobodys, NOW).unwrap();
         assert!(!all.withdraw(&nobodys) && !all.speaks(&nobodys), "a device behind a proxy has no flow to us");
+    }
+
+    #[test]
+    fn what_a_device_published_moves_with_it() {
+        let mut all = Publications::default();
+        all.publish(&request("", &body("open")), &Policy::default(), "a".into(), flow(7, 1), NOW).unwrap();
+        assert!(all.rehome(&flow(7, 1), flow(8, 1)) && !all.rehome(&flow(7, 1), flow(9, 1)));
+        assert!(!all.withdraw(&flow(7, 1)) && all.withdraw(&flow(8, 1)));
     }
 
     #[test]

@@ -159,9 +159,12 @@ pub fn registration_changed(core: &Arc<Core>, aor: &str, before: &[Binding], aft
         return;
     }
     let mut news = false;
-    for gone in before.iter().filter_map(|b| b.flow) {
-        if agent.settings.withdraw && !after.iter().filter_map(|b| b.flow).any(|flow| flow == gone) {
-            news |= agent.withdraw(aor, &gone);
+    for old in before {
+        let Some(gone) = old.flow.filter(|flow| !after.iter().any(|b| b.flow == Some(*flow))) else { continue };
+        match after.iter().find(|new| new.same_identity(old)).and_then(|new| new.flow) {
+            Some(new) => agent.rehome(aor, &gone, new),
+            None if agent.settings.withdraw => news |= agent.withdraw(aor, &gone),
+            None => {}
         }
     }
     let seen = |bindings: &[Binding]| -> Vec<(String, Option<Flow>, String)> {

@@ -166,12 +166,8 @@ impl PresenceAgent {
                 presentity.out_of_date();
             }
             self.set_alarm(aor, presentity, presentity.publications.next_expiry());
-            if flow.is_connection() && presentity.publications.speaks(&flow) {
-                let mut connections = self.connections.lock();
-                let aors = connections.entry(flow.connection).or_default();
-                if !aors.iter().any(|known| **known == *aor) {
-                    aors.push(aor.into());
-                }
+            if presentity.publications.speaks(&flow) {
+                self.remember_connection(aor, &flow);
             }
         }
         forget_if_idle(&mut shard, aor);
@@ -213,6 +209,26 @@ impl PresenceAgent {
         }
         forget_if_idle(&mut shard, aor);
         news
+    }
+
+    /// A device has moved from one flow to another, with what it has published.
+    pub fn rehome(&self, aor: &str, old: &Flow, new: Flow) {
+        let mut shard = self.shard(aor).lock();
+        let moved = shard.get_mut(aor).is_some_and(|presentity| presentity.publications.rehome(old, new));
+        drop(shard);
+        if moved {
+            self.remember_connection(aor, &new);
+        }
+    }
+
+    fn remember_connection(&self, aor: &str, flow: &Flow) {
+        if flow.is_connection() {
+            let mut connections = self.connections.lock();
+            let aors = connections.entry(flow.connection).or_default();
+            if !aors.iter().any(|known| **known == *aor) {
+                aors.push(aor.into());
+            }
+        }
     }
 
     /// What the document says of devices is not true any more.

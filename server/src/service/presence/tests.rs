@@ -308,3 +308,20 @@ async fn a_device_is_asked_once_in_a_while_and_its_silence_is_no_ones_fault() {
     answers.join().unwrap();
     bed.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_published_moves_with_its_device_and_ends_with_its_registration() {
+    let bed = Bed::new().await;
+    let (mut bob, elsewhere) = (bed.phone("bob"), bed.phone("bob"));
+    assert!(bob.publish("here").starts_with("SIP/2.0 200"));
+    bed.bind(Some(bob.flow()), "sip:bob@192.0.2.1", "");
+    let before = bed.core.location.with("bob@localhost", <[Binding]>::to_vec);
+    let mut moved = before.clone();
+    moved[0].flow = Some(elsewhere.flow());
+    let count = || bed.core.presence.with_publications("bob@localhost", |publications| publications.len());
+    registration_changed(&bed.core, "bob@localhost", &before, &moved);
+    assert_eq!(count(), 1);
+    registration_changed(&bed.core, "bob@localhost", &moved, &[]);
+    assert_eq!((count(), bed.core.presence.withdrawn.load(Ordering::Relaxed)), (0, 1));
+    bed.stop().await;
+}
