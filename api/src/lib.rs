@@ -7,6 +7,7 @@
 
 mod accounts;
 mod error;
+pub mod files;
 pub mod identity;
 pub mod management;
 mod node;

@@ -33,6 +33,8 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/groups/{id}", get(group))
         .route("/api/msrp", get(msrp_sessions))
         .route("/api/msrp/{id}", delete(end_msrp_session))
+        .route("/api/files", get(files))
+        .route("/api/files/{id}", delete(remove_file))
         .route("/api/explain/{id}", get(explain))
         .route("/api/accounts", get(accounts::list).post(accounts::add))
         .route("/api/accounts/import", post(accounts::import))
@@ -135,6 +137,25 @@ async fn group(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoR
 
 async fn msrp_sessions(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {
     node.msrp_sessions(page).await.map(Json)
+}
+
+/// The query of `/api/files`, beside that of its page.
+#[derive(Debug, Deserialize)]
+struct Owner {
+    owner: Option<String>,
+}
+
+async fn files(
+    State(node): Shared,
+    Query(Owner { owner }): Query<Owner>,
+    PageQuery(page): PageQuery,
+) -> Result<impl IntoResponse, NodeError> {
+    node.files(owner.as_deref(), page).await.map(Json)
+}
+
+async fn remove_file(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.remove_file(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn end_msrp_session(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {

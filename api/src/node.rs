@@ -47,6 +47,12 @@ pub trait Node: Send + Sync + 'static {
     /// What the devices of a user have published, and who watches.
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError>;
 
+    /// Uploaded files of one user, or of all; `after` is a file's `id`.
+    async fn files(&self, owner: Option<&str>, page: Page) -> Result<List<File>, NodeError>;
+
+    /// Removes a file: its links lead nowhere from then on.
+    async fn remove_file(&self, id: &str) -> Result<(), NodeError>;
+
     /// What became of a message, by its Message-ID or Call-ID.
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError>;
 
@@ -196,6 +202,25 @@ pub struct MsrpSession {
     pub idle_s: u64,
     /// Until its URI ends; 0 for one that ends at the server, which has no such time.
     pub expires_s: u64,
+}
+
+/// A file that a user has uploaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Who knows it may fetch the file.
+    pub id: String,
+    pub owner: String,
+    pub name: String,
+    pub content_type: String,
+    pub bytes: u64,
+    /// Of its thumbnail; absent where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbnail_bytes: Option<u64>,
+    /// SHA-256 of the content, in hexadecimal.
+    pub sha256: String,
+    /// Seconds since the epoch.
+    pub created: u64,
+    pub expires: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

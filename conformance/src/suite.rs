@@ -5,6 +5,7 @@ mod chat;
 mod digest;
 mod events;
 mod forking;
+mod ft;
 mod group;
 mod habits;
 mod imdn;
@@ -29,7 +30,7 @@ mod xcap;
 use crate::case::Case;
 
 /// Suites that are run only where they are named: they want more of a server than SIP and MSRP, and leave messages behind.
-pub(crate) const ON_DEMAND: [&str; 2] = [chat::NAME, group::NAME];
+pub(crate) const ON_DEMAND: [&str; 3] = [chat::NAME, ft::NAME, group::NAME];
 
 /// Every case in order of report.
 pub(crate) fn all() -> Vec<Case> {
@@ -52,6 +53,7 @@ pub(crate) fn all() -> Vec<Case> {
         presence::cases(),
         capability::cases(),
         chat::cases(),
+        ft::cases(),
         group::cases(),
         msrp::cases(),
         msrp_relay::cases(),

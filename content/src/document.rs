@@ -129,6 +129,12 @@ impl FileInfo {
     }
 }
 
+/// A time as documents have it, from seconds since the epoch: without a fraction, which some clients cannot read.
+pub fn until(seconds: u64) -> String {
+    let text = chappe_imdn::date_time(seconds.saturating_mul(1000));
+    text.replace(".000Z", "Z")
+}
+
 #[derive(Default)]
 struct Reading {
     /// Local names of the open elements.
@@ -263,6 +269,11 @@ mod tests {
             <e:branded-url>http://b</e:branded-url><f:file-size> 7 </f:file-size><f:content-type>a/b</f:content-type>\
             <e:more><f:file-size>no</f:file-size></e:more><f:data url=\"u\"/></f:file-info></f:file>";
         assert_eq!(FileDocument::parse(foreign.as_bytes()).unwrap().file.size, 7);
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(until(1_775_211_330), "2026-04-03T10:15:30Z");
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod policy;
 pub mod range;
 mod resume;
 
-pub use document::{DocumentError, FILE_TYPE, FileDocument, FileInfo, MAX_DOCUMENT};
+pub use document::{DocumentError, FILE_TYPE, FileDocument, FileInfo, MAX_DOCUMENT, until};
 pub use multipart::{Multipart, MultipartError};
 pub use policy::{Policy, Refusal};
 pub use resume::resume_document;

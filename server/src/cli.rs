@@ -79,6 +79,9 @@ enum Command {
     /// Show what the devices of a user have published, and who watches
     #[command(after_help = "Examples:\n  chappe presence bob@example.com\n  chappe presence bob@example.com --json")]
     Presence(Presence),
+    /// Show the files that users have uploaded, or remove one
+    #[command(subcommand)]
+    Files(FilesCommand),
     /// Tell what became of a message
     #[command(
         after_help = "Examples:\n  chappe explain 34jk324j\n\nThe ID is the Message-ID of the message (CPIM, IMDN) \
@@ -170,6 +173,23 @@ enum MsrpCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum FilesCommand {
+    /// Show files: whose, what, how large, how long they are kept
+    #[command(after_help = "Examples:\n  chappe files list\n  chappe files list alice@example.com --json")]
+    List(OfUser),
+    /// Remove a file: its links lead nowhere from then on
+    #[command(
+        after_help = "Examples:\n  chappe files remove 0abdd29b1e2f4c5b4bc510403a87a94337202395c3ffebb3\n\nThe ID is that of `chappe files list`, and the end of the file's link."
+    )]
+    Remove {
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 #[derive(Debug, Args)]
 struct Explain {
     #[arg(value_name = "MESSAGE-ID")]
@@ -234,6 +254,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Groups(of) => soon(inspect::groups(of)),
         Command::Msrp(command) => soon(inspect::msrp(command)),
         Command::Presence(presence) => soon(inspect::presence(presence)),
+        Command::Files(command) => soon(inspect::files(command)),
         Command::Explain(explain) => soon(inspect::explain(explain)),
         Command::Trace(trace) => soon(inspect::trace(trace)),
         Command::Doctor(inspect) => soon(crate::doctor::run(inspect.place.load()?, inspect.json)),

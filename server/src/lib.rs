@@ -10,6 +10,7 @@ pub mod core;
 pub mod directory;
 pub mod doctor;
 pub mod fate;
+pub mod files;
 pub mod hops;
 pub mod http;
 pub mod identity;

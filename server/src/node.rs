@@ -1,5 +1,6 @@
 //! A running node: what is opened at the start, what runs beside the traffic, and how it ends.
 
+mod files;
 mod operator;
 mod parts;
 mod relay;
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::accounts::{Changed, StoredAccounts};
 use crate::config::Config;
 use crate::core::{Core, Front, epoch_seconds};
+use crate::files::Depot;
 use crate::http::Behind;
 use crate::http::identity::HttpIdentity;
 use crate::listeners::Listeners;
@@ -130,12 +132,20 @@ impl Running {
             let tokens = keys.derive("configuration tokens");
             Arc::new(AutoConfig::new(Arc::clone(&core), metrics.clone(), options, &tokens, passwords, sender))
         });
+        let depot = match config.files.serve {
+            true => Some(Arc::new(Depot::open(files::settings(&config), Arc::clone(&stores.files))?)),
+            false => None,
+        };
 
         let changed = {
-            let core = Arc::clone(&core);
+            let (core, depot) = (Arc::clone(&core), depot.clone());
             move |changed| match changed {
                 Changed::Put(account) => core.directory.put(*account),
                 Changed::Removed(aor) => {
+                    if let Some(depot) = depot.clone() {
+                        let owner = aor.clone();
+                        core.runtime.spawn(async move { depot.remove_all(&owner).await });
+                    }
                     core.directory.remove(&aor);
                     core.location.update(&aor, Vec::clear);
                     core.away.remove(&aor);
@@ -150,6 +160,7 @@ impl Running {
             config: Arc::clone(&config),
             core: Arc::clone(&core),
             relay: Arc::clone(&relay),
+            depot: depot.clone(),
             accounts,
             listeners,
             started: SystemTime::now(),
@@ -167,6 +178,9 @@ impl Running {
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), handsets.clone(), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
+        if let Some(depot) = depot {
+            tasks.spawn(async move { depot.run().await });
+        }
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
         let front = crate::msrp::Front(Arc::clone(&relay));
         msrp.run(Arc::new(front)).context("cannot open the MSRP listeners")?;
@@ -204,7 +218,10 @@ impl Running {
         let xcap = Arc::new(XcapDoor(Arc::clone(&self.core)));
         let xcap = chappe_api::xcap::router(self.identity(), xcap);
         let handsets = self.handsets.clone().map(|handsets| chappe_api::provisioning::router(handsets));
-        handsets.into_iter().chain([xcap]).collect()
+        let settings = files::http(&self.operator.config);
+        let depot = self.operator.depot.clone();
+        let files = depot.map(|depot| chappe_api::files::router(depot, self.identity(), settings));
+        handsets.into_iter().chain([xcap]).chain(files).collect()
     }
 
     /// Why it cannot go on; pends while it can.

@@ -8,6 +8,7 @@
 
 mod account;
 mod backlog;
+mod blob;
 mod codec;
 mod conversation;
 mod device;
@@ -29,6 +30,7 @@ mod stores;
 mod suite;
 
 pub use account::{Account, AccountError, AccountStore, Imported, Secrets, Wishes};
+pub use blob::{BlobStream, Blobs, DiskBlobs};
 pub use conversation::{BadConversationId, Conversation, ConversationId, Conversations, Cursor, Entry, NewEntry, Page};
 pub use device::{Device, Devices, Seen};
 pub use document::{Document, DocumentError, DocumentHead, DocumentKey, DocumentWrite, Documents};

@@ -85,6 +85,7 @@ pub(crate) fn within() -> anyhow::Result<()> {
         }
     }
     failed.extend(services(&reports)?);
+    failed.extend(files(&reports)?);
     failed.extend(msrp(&reports)?);
     println!("reports: {}", reports.display());
     if !failed.is_empty() {
@@ -120,6 +121,15 @@ fn services(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
         }
     }
     Ok(failed)
+}
+
+/// The suite of the content server.
+fn files(reports: &Path) -> anyhow::Result<Option<&'static str>> {
+    let server = Server::start(reports)?;
+    let mut run = suites(&server, reports, "ft", 0..ACCOUNTS)?;
+    run.args(["--target", &format!("sip:127.0.0.1:{};transport=tcp", server.port("sip", "tcp://")?), "--suite", "ft"]);
+    let passed = run.status().context("cannot run the suite of the content server")?.success();
+    Ok((!passed).then_some("ft"))
 }
 
 /// The MSRP suites with clients over TCP and over TLS, both with WebSocket, at one time: most of it is waiting for the

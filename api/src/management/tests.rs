@@ -109,6 +109,25 @@ impl Node for Fake {
         Ok(PresenceOf { aor, publications: vec![], watchers: vec![], document: String::new() })
     }
 
+    async fn files(&self, owner: Option<&str>, page: Page) -> Result<List<File>, NodeError> {
+        let file = |owner: &str| File {
+            id: "f1".into(),
+            owner: owner.into(),
+            name: "beach.jpg".into(),
+            content_type: "image/jpeg".into(),
+            bytes: 482_113,
+            thumbnail_bytes: None,
+            sha256: "ab".repeat(32),
+            created: 1,
+            expires: 2,
+        };
+        Ok(List::page(owner.map(file).into_iter().collect(), page.size(), |file: &File| file.id.clone()))
+    }
+
+    async fn remove_file(&self, id: &str) -> Result<(), NodeError> {
+        if id == "f1" { Ok(()) } else { Err(NodeError::NotFound { what: "file" }) }
+    }
+
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         Ok(Explanation { id: id.into(), events: vec![] })
     }
@@ -157,6 +176,8 @@ async fn answers() {
         ("POST", "/api/accounts", new("carol@localhost"), 201, carol),
         ("DELETE", "/api/accounts/alice@localhost", None, 204, json!("")),
         ("POST", "/api/accounts/import", Some(json!([])), 200, json!({"added": 0, "refused": []})),
+        ("GET", "/api/files", None, 200, json!({"items": []})),
+        ("DELETE", "/api/files/f1", None, 204, json!("")),
         ("GET", "/api/explain/a%2Fb", None, 200, json!({"id": "a/b", "events": []})),
     ] {
         assert_eq!(ask(method, path, body).await, (status, answer), "{method} {path}");

@@ -3,12 +3,14 @@
 use std::io::Write;
 
 use axum::http::Method;
-use chappe_api::{Explanation, Group, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting};
+use chappe_api::{
+    Explanation, File, Group, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Table, say};
-use super::{Explain, FAILED, Inspect, MsrpCommand, OK, OfGroup, OfUser, Presence, Trace};
+use super::{Explain, FAILED, FilesCommand, Inspect, MsrpCommand, OK, OfGroup, OfUser, Presence, Trace};
 use crate::admin::{Admin, segment};
 
 /// Rows asked for at a time.
@@ -245,6 +247,39 @@ pub(super) async fn presence(options: Presence) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
+pub(super) async fn files(command: FilesCommand) -> anyhow::Result<u8> {
+    match command {
+        FilesCommand::List(options) => {
+            let admin = options.inspect.place.running()?;
+            let path = match &options.aor {
+                Some(aor) => format!("/api/files?owner={}", segment(aor)),
+                None => "/api/files".to_owned(),
+            };
+            let files: Vec<File> = pages(&admin, &path, options.limit).await?;
+            show(&options, &files, "There is no file.", |files| {
+                let mut table = Table::new(["id", "owner", "name", "type", "size", "expires (UTC)"]);
+                for file in files {
+                    table.row([
+                        file.id.clone(),
+                        file.owner.clone(),
+                        file.name.clone(),
+                        file.content_type.clone(),
+                        output::bytes(file.bytes),
+                        output::date_ms(file.expires.saturating_mul(1000)),
+                    ]);
+                }
+                table
+            })
+        }
+        FilesCommand::Remove { id, place } => {
+            let admin = place.running()?;
+            admin.call::<()>(Method::DELETE, &format!("/api/files/{}", segment(&id)), None::<&()>).await?;
+            say!("The file is removed.")?;
+            Ok(OK)
+        }
+    }
+}
+
 pub(super) async fn explain(options: Explain) -> anyhow::Result<u8> {
     let admin = options.inspect.place.running()?;
     let explanation: Explanation = admin.get(&format!("/api/explain/{}", segment(&options.id))).await?;
@@ -285,9 +320,10 @@ pub(super) async fn trace(options: Trace) -> anyhow::Result<u8> {
 async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> anyhow::Result<Vec<T>> {
     let mut items = Vec::new();
     let mut after = String::new();
+    let mark = if path.contains('?') { '&' } else { '?' };
     while items.len() < limit {
         let size = PAGE.min(limit - items.len());
-        let List { items: more, next } = admin.get(&format!("{path}?limit={size}{after}")).await?;
+        let List { items: more, next } = admin.get(&format!("{path}{mark}limit={size}{after}")).await?;
         items.extend(more);
         match next {
             Some(next) => after = format!("&after={}", segment(&next)),

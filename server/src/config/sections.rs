@@ -43,6 +43,7 @@ section! {
         pub http: Table<Http> = Table::default();
         pub provisioning: Table<Provisioning> = Table::default();
         pub xcap: Table<Xcap> = Table::default();
+        pub files: Table<Files> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
         pub media: Table<Media> = Table::default();
         pub tls: Table<Tls> = Table::default();
@@ -321,6 +322,68 @@ section! {
         pub rcs_lists: bool = true;
         /// Memory for documents used lately.
         pub cache: Size = Size::mib(32) => Size::kib(64)..=Size::mib(65_536);
+    }
+}
+
+section! {
+    /// Files that users upload and send each other links to: the content server of RCS, under `/ft`.
+    pub struct Files {
+        /// Whether there is a content server.
+        pub serve: bool = true;
+        /// Directory for files; by default `files` in `data_dir`.
+        pub dir: Option<PathBuf> = None => Example(r#""/var/lib/chappe/files""#);
+        /// What links begin with, where that is not what the upload was sent to: behind a proxy that ends TLS, say.
+        pub url: Option<String> = None => Example(r#""https://ft.example.com""#);
+        /// Largest file; more is refused with 413.
+        pub max_size: Size = Size::mib(100) => Size(1)..=Size::mib(16 << 20);
+        /// Largest thumbnail; more is refused with 413.
+        pub max_thumbnail: Size = Size::kib(100) => Size(1)..=Size::mib(16);
+        /// What the files of one user may take together; more is refused with 403.
+        pub quota: Size = Size::mib(1024) => Size(1)..=Size::mib(1 << 30);
+        /// Content types that are taken: "image/jpeg", "image/*"; others are refused with 415. Empty: any.
+        pub accept: Vec<String> = Vec::new();
+        /// Content types that are refused with 415 even so.
+        pub refuse: Vec<String> = [
+            "application/x-msdownload", "application/x-msdos-program", "application/x-ms-installer", "application/x-msi",
+            "application/vnd.microsoft.portable-executable", "application/x-sh", "application/hta",
+        ]
+        .map(String::from)
+        .to_vec();
+        /// How long a file is kept; the link says so.
+        pub validity: Duration = days(30) => seconds(1)..=days(3650);
+        /// How long an upload that was cut can be gone on with.
+        pub resume: Duration = days(1) => seconds(1)..=days(30);
+        /// Uploads under way or cut at a time; more are refused with 503.
+        pub uploads: u32 = 1000 => 1..=1_000_000;
+        /// The same of one user; one that was cut makes room.
+        pub uploads_per_user: u32 = 10 => 1..=1000;
+        /// Longest wait for more of an upload, which then is cut.
+        pub idle_timeout: Duration = seconds(30) => seconds(1)..=minutes(10);
+        /// An upload that brings less than this in a second, over 20 seconds of waiting, is cut. 0: any.
+        pub min_rate: Size = Size(256);
+        pub scan: Table<FileScan> = Table::default();
+    }
+}
+
+choice! {
+    /// What becomes of a file that could not be checked.
+    pub enum Unchecked {
+        Refuse = "refuse",
+        Accept = "accept",
+    }
+}
+
+section! {
+    /// A look at each file that is uploaded, by a program of the operator's.
+    pub struct FileScan {
+        /// The program and its arguments; the path of the file is put behind them. It ends with 0 for a harmless file and
+        /// with 1 for a harmful one, which is refused with 403, as `clamdscan` does. Empty: no look.
+        pub command: Vec<String> = Vec::new() => Example(r#"["clamdscan", "--no-summary", "--fdpass"]"#);
+        /// How long it may take.
+        pub timeout: Duration = minutes(1) => millis(10)..=hours(1);
+        /// What becomes of a file where it ends otherwise, takes too long or cannot be run. "refuse": the upload is answered
+        /// with 503 and can be gone on with. "accept": the file is taken.
+        pub unchecked: Unchecked = Unchecked::Refuse;
     }
 }
 

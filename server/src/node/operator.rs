@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, Counts, Explanation, FateEvent, Group, List, MessageCounts, MsrpSession, Node, NodeError, Page,
+    Accounts, Counts, Explanation, FateEvent, File, Group, List, MessageCounts, MsrpSession, Node, NodeError, Page,
     PresenceOf, Queue, Readiness, Registered, Status, TraceLine, Waiting,
 };
 use chappe_store::Wanted;
@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 use crate::accounts::{StoredAccounts, unavailable};
 use crate::config::Config;
 use crate::core::Core;
+use crate::files::Depot;
 use crate::listeners::Listeners;
 use crate::metrics::{Kind, Metrics};
 use crate::msrp::Relay;
@@ -24,6 +25,8 @@ pub(super) struct Operator {
     pub(super) config: Arc<Config>,
     pub(super) core: Arc<Core>,
     pub(super) relay: Arc<Relay>,
+    /// Unless no files are served.
+    pub(super) depot: Option<Arc<Depot>>,
     pub(super) accounts: StoredAccounts,
     pub(super) listeners: Listeners,
     pub(super) started: SystemTime,
@@ -110,6 +113,9 @@ impl Node for Operator {
         metrics.transactions.set(open as u64);
         let messages = self.messages();
         metrics.render(|out| {
+            if let Some(depot) = &self.depot {
+                depot.counters().write(out);
+            }
             let counter = |out: &mut crate::metrics::Exposition, name, help: &str, value: u64| {
                 out.family(name, Kind::Counter, help).sample(&[], value);
             };
@@ -258,6 +264,18 @@ impl Node for Operator {
         Ok(crate::service::presence::seen(&self.core, &aor))
     }
 
+    async fn files(&self, owner: Option<&str>, page: Page) -> Result<List<File>, NodeError> {
+        let rows = self.depot.as_ref().ok_or(NO_FILES)?.rows();
+        let found = rows.list(owner, page.after.as_deref(), page.size()).await.map_err(unavailable)?;
+        Ok(List::page(found.iter().map(file).collect(), page.size(), |file: &File| file.id.clone()))
+    }
+
+    async fn remove_file(&self, id: &str) -> Result<(), NodeError> {
+        let depot = self.depot.as_ref().ok_or(NO_FILES)?;
+        let found = depot.remove_any(id).await.map_err(unavailable)?;
+        if found { Ok(()) } else { Err(NodeError::NotFound { what: "file" }) }
+    }
+
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         let mut fates = self.core.stores.fates.lookup(id).await.map_err(unavailable)?;
         fates.extend(self.core.recent.find(id));
@@ -281,6 +299,24 @@ impl Node for Operator {
 
     async fn backup(&self, file: &Path) -> Result<(), NodeError> {
         self.core.stores.backup(file).await.map_err(unavailable)
+    }
+}
+
+/// `files.serve` is off.
+const NO_FILES: NodeError = NodeError::Unsupported { why: "this server keeps no files" };
+
+/// An uploaded file as the operator sees it.
+fn file(file: &chappe_store::StoredFile) -> File {
+    File {
+        id: file.id.to_string(),
+        owner: file.owner.to_string(),
+        name: file.name.to_string(),
+        content_type: file.content_type.to_string(),
+        bytes: file.size,
+        thumbnail_bytes: file.thumbnail.as_ref().map(|thumbnail| thumbnail.size),
+        sha256: file.hash.to_string(),
+        created: file.created,
+        expires: file.expires,
     }
 }
 

@@ -307,7 +307,7 @@ pub(super) fn provisioning(config: &Config, net: &Net) -> anyhow::Result<Option<
         factory: (config.group.enabled && config.chat.sessions).then(|| config.group.factory.clone()),
         max_group_size: config.group.max_members,
         max_message: config.message.max_size.bytes() as u64,
-        max_file: None,
+        max_file: config.files.serve.then(|| config.files.max_size.bytes() as u64),
         lists: config.xcap.root.clone(),
         message,
     };

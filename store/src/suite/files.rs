@@ -107,3 +107,45 @@ pub(super) async fn lists_and_finds_what_has_expired(stores: &Stores) {
     assert_eq!(expired.iter().map(|file| &*file.id).collect::<Vec<_>>(), ["f0", "f1", "f2", "f3"]);
     assert_eq!(files.expired(103, 2).await.unwrap().len(), 2);
 }
+
+pub(super) async fn what_is_used_is_the_sum_of_what_is_there(stores: &Stores) {
+    const QUOTA: u64 = 1_000;
+    let files = &stores.files;
+    let mut model: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    let mut seed = 7_u64;
+    let mut random = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    };
+    for round in 0..40 {
+        // Of one owner one at a time, so that the model knows who comes first; owners at once.
+        let mut adding = Vec::new();
+        for owner in 0..20 {
+            let owner = format!("u{owner}@d");
+            let new = file(&format!("{owner}-{}", random(30)), &owner, random(300), random(9) as u8);
+            let others = model.iter().filter(|(id, (by, _))| *by == owner && **id != *new.id);
+            let used: u64 = others.map(|(_, (_, size))| size).sum();
+            let expected = if used + new.size > QUOTA { Added::OverQuota { used } } else { Added::Stored };
+            if expected == Added::Stored {
+                model.insert(new.id.to_string(), (owner, new.size));
+            }
+            adding.push(async move { (files.add(new, QUOTA).await.unwrap(), expected) });
+        }
+        for (added, expected) in futures_util::future::join_all(adding).await {
+            assert_eq!(added, expected, "round {round}");
+        }
+        let gone: Vec<String> = model.keys().filter(|_| random(5) == 0).cloned().collect();
+        let removed = futures_util::future::join_all(gone.iter().map(|id| files.remove(id))).await;
+        assert!(removed.into_iter().all(|removed| removed.unwrap()), "round {round}");
+        gone.iter().for_each(|id| drop(model.remove(id)));
+    }
+    for owner in 0..20 {
+        let owner = format!("u{owner}@d");
+        let of_owner = model.values().filter(|(by, _)| *by == owner);
+        let expected = of_owner.fold(FileUsage::default(), |usage, (_, size)| FileUsage {
+            files: usage.files + 1,
+            bytes: usage.bytes + size,
+        });
+        assert_eq!(files.usage(Some(&owner)).await.unwrap(), expected);
+    }
+}

@@ -139,6 +139,7 @@ cases! {
         of_many_at_once_no_more_fit_than_the_quota_has_room_for
         contents_are_needed_while_a_file_has_them
         lists_and_finds_what_has_expired
+        what_is_used_is_the_sum_of_what_is_there
     }
     documents {
         reads_back_what_was_written

@@ -1,0 +1,35 @@
+//! From the configuration to the content server.
+
+use chappe_api::files::FileSettings;
+use chappe_content::Policy;
+
+use crate::config::{Config, Unchecked};
+use crate::files::{Scan, Settings};
+
+pub(super) fn settings(config: &Config) -> Settings {
+    let files = &config.files;
+    Settings {
+        dir: files.dir.clone().unwrap_or_else(|| config.data_dir.join("files")),
+        policy: Policy {
+            max_size: files.max_size.0,
+            max_thumbnail: files.max_thumbnail.0,
+            quota: files.quota.0,
+            accept: files.accept.clone(),
+            refuse: files.refuse.clone(),
+        },
+        validity: files.validity,
+        resume: files.resume,
+        uploads: files.uploads as usize,
+        uploads_per_user: files.uploads_per_user as usize,
+        scan: Scan {
+            command: files.scan.command.clone(),
+            timeout: files.scan.timeout,
+            accept_unchecked: files.scan.unchecked == Unchecked::Accept,
+        },
+    }
+}
+
+pub(super) fn http(config: &Config) -> FileSettings {
+    let files = &config.files;
+    FileSettings { url: files.url.clone(), idle: files.idle_timeout, min_rate: files.min_rate.0 }
+}
