@@ -13,6 +13,7 @@ fn chappe(arguments: &[&str]) -> Command {
         .args(arguments)
         .env("CHAPPE__SIP__LISTEN", "udp://127.0.0.1:0,tcp://127.0.0.1:0,tls://127.0.0.1:0")
         .env("CHAPPE__HTTP__LISTEN", "http://127.0.0.1:0,https://127.0.0.1:0")
+        .env("CHAPPE__MSRP__LISTEN", "tcp://127.0.0.1:0,tls://127.0.0.1:0")
         .env("CHAPPE__MANAGEMENT__LISTEN", "http://127.0.0.1:0")
         .env("CHAPPE__LOG__LEVEL", "warn");
     command
