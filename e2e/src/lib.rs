@@ -9,6 +9,7 @@ pub mod browser;
 pub mod capture;
 pub mod chat;
 mod digest;
+pub mod http;
 pub mod linphone;
 mod message;
 pub mod msrp;

@@ -1,6 +1,6 @@
 //! What a user has decided about others holds at the door, and over a restart; who is blocked does not notice.
 
-use chappe_e2e::{Phone, Server, Transport};
+use chappe_e2e::{Phone, Server, Transport, http, wait_for};
 
 /// A notification of user1 that a message of user0 was delivered or displayed.
 fn notification(kind: &str) -> String {
@@ -65,4 +65,33 @@ fn what_a_user_has_read_may_stay_with_him() {
         assert!((200..=202).contains(&told.join().unwrap()));
     });
     author.nothing_more();
+}
+
+#[test]
+fn the_list_of_blocked_contacts_of_a_phone_blocks_at_the_door() {
+    let server = Server::start();
+    server.ask(&["account", "block", "user1@localhost", "sip:operator@example.net"]);
+    let write = |blocked: &str| {
+        let lists = format!(
+            "<?xml version=\"1.0\"?><resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\">\
+             <list name=\"rcs_blockedcontacts\">{blocked}</list></resource-lists>"
+        );
+        let path = "/xcap-root/resource-lists/users/sip:user1@localhost/index";
+        http::put(&server, 1, path, "application/resource-lists+xml", &lists)
+    };
+    let listed = |entries: &[&str]| {
+        wait_for("the block list", || {
+            (server.ask(&["account", "blocked", "user1@localhost"]) == serde_json::json!(entries)).then_some(())
+        });
+    };
+    assert!((200..300).contains(&write("<entry uri=\"sip:user0@localhost\"/>")));
+    listed(&["sip:operator@example.net", "sip:user0@localhost"]);
+    let mut sender = Phone::registered(&server, 0, Transport::Udp);
+    let mut receiver = Phone::registered(&server, 1, Transport::Tcp);
+    assert_eq!(sender.message(1, "unwanted").unwrap(), 202, "as if the recipient were away");
+    receiver.nothing_more();
+    assert!((200..300).contains(&write("")));
+    listed(&["sip:operator@example.net"]);
+    arrives(&mut sender, &mut receiver, 1, "welcome again");
+    receiver.nothing_more();
 }

@@ -33,6 +33,7 @@ use crate::provisioning::{AutoConfig, DevicePasswords};
 use crate::service::{agent, drain};
 use crate::timers;
 use crate::xcap::XcapDoor;
+use crate::xcap::blocked::BlockedFeed;
 
 pub use operator::{event, registered, waiting};
 
@@ -167,6 +168,10 @@ impl Running {
             metrics,
         });
 
+        let blocked = Arc::new(BlockedFeed::default());
+        core.xcap.watch(blocked.clone());
+        let node: Arc<dyn Node> = operator.clone();
+
         let timers = timers::spawn(Arc::clone(&core)).context("cannot start the timer thread")?;
         let mut tasks = JoinSet::new();
         tasks.spawn(drain::run(Arc::clone(&core), inbox));
@@ -178,6 +183,7 @@ impl Running {
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), handsets.clone(), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
+        tasks.spawn(blocked.run(Arc::downgrade(&node)));
         if let Some(depot) = depot {
             tasks.spawn(async move { depot.run().await });
         }
