@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ahash::RandomState;
@@ -318,6 +319,16 @@ impl Core {
         self.counters.stored_in(begun.elapsed());
         self.store_queue.fetch_sub(1, Ordering::Relaxed);
         result
+    }
+
+    /// Spawns a task that has begun when this returns: what it asks of the store first comes before what others ask later,
+    /// which the order of two spawned tasks does not promise. Not for a task that may visit a shard before it waits.
+    pub fn spawn_begun(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut task = Box::pin(tokio::task::unconstrained(task));
+        let _entered = self.runtime.enter();
+        if task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.runtime.spawn(task);
+        }
     }
 
     /// The addresses of a URI, the best first (RFC 3263 §4); none where there is no resolver.

@@ -788,7 +788,8 @@ impl Sessions {
         }
         let write = std::mem::take(&mut self.write);
         let core = Arc::clone(&self.core);
-        self.core.runtime.spawn(async move { commit(core, write).await });
+        // Copies for a device that is away come in the order in which the others have taken the messages.
+        self.core.spawn_begun(async move { commit(core, write).await });
     }
 }
 

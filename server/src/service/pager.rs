@@ -280,8 +280,10 @@ impl Pager {
             device,
         };
         let (core, cell) = (Arc::clone(core), turn.cell);
-        core.runtime.clone().spawn(async move {
-            let (recipient, copy) = (message.recipient.clone(), message.device.is_some());
+        let copy = message.device.is_some();
+        let at = Arc::clone(&core);
+        let task = async move {
+            let recipient = message.recipient.clone();
             // Counted before the write, so that a message that comes now queues behind it.
             core.waiting.add(&recipient, copy, 1);
             let result = core.stored(core.stores.queue.append(vec![message])).await;
@@ -298,7 +300,13 @@ impl Pager {
             if !copy {
                 core.visit_cell(cell, |turn| stored(turn, token, result));
             }
-        });
+        };
+        // A copy comes in the order in which other devices have taken the messages.
+        if copy {
+            at.spawn_begun(task);
+        } else {
+            at.runtime.spawn(task);
+        }
         Ok(())
     }
 
