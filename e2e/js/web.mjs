@@ -177,6 +177,7 @@ const actions = {
   },
   /** Waits until pictures of the other side have been shown. */
   async sees(page, frames) {
+    await page.locator('.call .theirs').waitFor({ state: 'attached' });
     return page.evaluate(async (wanted) => {
       const shown = () => document.querySelector('.call .theirs').getVideoPlaybackQuality().totalVideoFrames;
       while (shown() < wanted) await new Promise((resolve) => setTimeout(resolve, 20));
