@@ -32,7 +32,7 @@ impl DocumentWatcher for BlockedFeed {
         if &*change.key.auid != "resource-lists" || &*change.key.name != "index" {
             return;
         }
-        let of = |text: Option<&str>| text.map(|text| rcs::members(text, rcs::BLOCKED)).unwrap_or_default();
+        let of = |text: Option<&str>| text.map(|text| as_kept(rcs::members(text, rcs::BLOCKED))).unwrap_or_default();
         let before = of(change.before.as_deref().map(|document| &*document.text));
         let after = of(change.after.as_deref().map(|document| &*document.text));
         self.note(&change.key.owner, before, after);
@@ -82,6 +82,12 @@ async fn apply(
     lists::replace_blocked(node.accounts(), owner, entries).await
 }
 
+/// Members as the account keeps them; what it would not keep is left out.
+fn as_kept(members: BTreeSet<String>) -> BTreeSet<String> {
+    let kept = members.into_iter().filter_map(|member| lists::entries(&[member]).ok());
+    kept.flatten().map(String::from).collect()
+}
+
 /// The list after a change of the document.
 fn merged(blocked: &[String], before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
     let stays = |entry: &&String| after.contains(*entry) || !before.contains(*entry);
@@ -110,6 +116,12 @@ mod tests {
         ] {
             assert_eq!(merged(&blocked, &set(before), &set(after)), expected, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn members_are_compared_as_the_account_keeps_them() {
+        let members = ["a@d".to_owned(), "+15551".to_owned(), String::new()].into();
+        assert_eq!(as_kept(members), set(&["sip:a@d", "tel:+15551"]));
     }
 
     #[test]

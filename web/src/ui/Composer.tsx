@@ -20,7 +20,8 @@ export function Composer({ about, onLeave, onSend, onTyping }: Props) {
   useEffect(() => {
     if (about?.kind === 'edit') text.value = about.message.text;
     field.current?.focus();
-  }, [about]);
+    // Not when the view is drawn anew meanwhile: what was typed would be gone.
+  }, [about?.kind, about?.message.id]);
   useEffect(() => {
     const area = field.current;
     if (!area) return;
