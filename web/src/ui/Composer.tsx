@@ -1,6 +1,6 @@
 // Where messages are written.
 
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { useSignal } from '@preact/signals';
 import type { Message } from '../engine/model';
 import { Close, Send } from './icons';
@@ -17,7 +17,8 @@ interface Props {
 export function Composer({ about, onLeave, onSend, onTyping }: Props) {
   const field = useRef<HTMLTextAreaElement>(null);
   const text = useSignal('');
-  useEffect(() => {
+  // Before anything more can be typed.
+  useLayoutEffect(() => {
     if (about?.kind === 'edit') text.value = about.message.text;
     field.current?.focus();
     // Not when the view is drawn anew meanwhile: what was typed would be gone.
