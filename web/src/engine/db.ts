@@ -4,7 +4,7 @@ import type { Conversation, Message } from './model';
 
 const VERSION = 1;
 
-type StoreName = 'messages' | 'conversations' | 'outbox' | 'values';
+type StoreName = 'messages' | 'conversations';
 
 /** What is to be sent, in the order of writing. */
 export interface Outgoing {
@@ -29,7 +29,6 @@ export class Database {
         messages.createIndex('order', ['peer', 'order']);
         db.createObjectStore('conversations', { keyPath: 'peer' });
         db.createObjectStore('outbox', { keyPath: 'seq', autoIncrement: true });
-        db.createObjectStore('values');
       };
       request.onsuccess = () => {
         // Another tab wants a newer version: it shall not wait for us.
@@ -99,16 +98,6 @@ export class Database {
     const range = IDBKeyRange.bound([peer, 0], [peer, 2]);
     transaction.objectStore('messages').delete(range);
     transaction.objectStore('conversations').delete(peer);
-    await done(transaction);
-  }
-
-  value<T>(key: string): Promise<T | undefined> {
-    return this.get('values', key);
-  }
-
-  async setValue(key: string, value: unknown): Promise<void> {
-    const transaction = this.db.transaction('values', 'readwrite');
-    transaction.objectStore('values').put(value, key);
     await done(transaction);
   }
 
