@@ -1,5 +1,5 @@
-//! Whose request it is, on the paths for users: digest (RFC 7616), bearer tokens (RFC 6750), and the identity that a
-//! gateway of the trust domain asserts (3GPP TS 24.109 §5.2, TS 24.623 §5.2.3).
+//! Whose request it is, on the paths for users: digest (RFC 7616), and the identity that a gateway of the trust domain
+//! asserts (3GPP TS 24.109 §5.2, TS 24.623 §5.2.3).
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
