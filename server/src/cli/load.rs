@@ -62,20 +62,9 @@ pub(super) enum Command {
     Xcap(Xcap),
 }
 
+// What every load has.
 #[derive(Debug, Args)]
-pub(super) struct Xcap {
-    /// The XCAP root; /xcap-root where there is no path
-    #[arg(long, value_name = "URL")]
-    target: String,
-    /// get, put (of the whole document) or element (one entry is put)
-    #[arg(long, value_name = "WHAT", default_value = "get")]
-    operation: String,
-    /// Domain of the accounts; by default the host of the target
-    #[arg(long, value_name = "D")]
-    domain: Option<String>,
-    /// Users that act, each over a connection of its own
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    users: usize,
+struct Common {
     /// Number of the first account
     #[arg(long, value_name = "N", default_value_t = 0)]
     first: usize,
@@ -91,12 +80,30 @@ pub(super) struct Xcap {
     /// Seconds
     #[arg(long, value_name = "S", default_value_t = 10)]
     time: u64,
-    /// Entries of a list
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    entries: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Xcap {
+    /// The XCAP root; /xcap-root where there is no path
+    #[arg(long, value_name = "URL")]
+    target: String,
+    /// get, put (of the whole document) or element (one entry is put)
+    #[arg(long, value_name = "WHAT", default_value = "get")]
+    operation: String,
+    /// Domain of the accounts; by default the host of the target
+    #[arg(long, value_name = "D")]
+    domain: Option<String>,
+    /// Users that act, each over a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    users: usize,
+    #[command(flatten)]
+    common: Common,
+    /// Entries of a list
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    entries: usize,
 }
 
 #[derive(Debug, Args)]
@@ -113,21 +120,8 @@ pub(super) struct Msrp {
     /// Connections of the senders, and as many of the receivers, each of one account; by default one a session
     #[arg(long, value_name = "N", default_value_t = 0)]
     connections: usize,
-    /// Number of the first account
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    first: usize,
-    /// Names of the accounts, {} standing for the number
-    #[arg(long, value_name = "PATTERN", default_value = "user{}")]
-    user: String,
-    /// Their passwords
-    #[arg(long, value_name = "PATTERN", default_value = "pass{}")]
-    password: String,
-    /// Messages a second; 0 for as many as arrive
-    #[arg(long, value_name = "R", default_value_t = 0.0)]
-    rate: f64,
-    /// Seconds
-    #[arg(long, value_name = "S", default_value_t = 10)]
-    time: u64,
+    #[command(flatten)]
+    common: Common,
     /// Octets of a message
     #[arg(long, value_name = "N", default_value_t = 1000)]
     size: usize,
@@ -137,9 +131,6 @@ pub(super) struct Msrp {
     /// Ask for responses and success REPORTs, and wait for the REPORT
     #[arg(long)]
     reports: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -186,27 +177,11 @@ pub(super) struct Load {
     /// Users that act, each over a flow of its own; messages, calls and chats need as many again to receive
     #[arg(long, value_name = "N", default_value_t = 5)]
     users: usize,
-    /// Number of the first account
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    first: usize,
-    /// Names of the accounts, {} standing for the number
-    #[arg(long, value_name = "PATTERN", default_value = "user{}")]
-    user: String,
-    /// Their passwords
-    #[arg(long, value_name = "PATTERN", default_value = "pass{}")]
-    password: String,
-    /// Operations a second; 0 for as many as get answered
-    #[arg(long, value_name = "R", default_value_t = 0.0)]
-    rate: f64,
-    /// Seconds
-    #[arg(long, value_name = "S", default_value_t = 10)]
-    time: u64,
+    #[command(flatten)]
+    common: Common,
     /// Octets of a message's text
     #[arg(long, value_name = "N", default_value_t = 100)]
     size: usize,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
@@ -220,7 +195,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Msrp(load) => return msrp(load).await,
         Command::Xcap(load) => return xcap(load).await,
     };
-    let json = load.json;
+    let json = load.common.json;
     let report = load::run(options(load, kind)?).await?;
     say_report(json, report.exit_ok(), || report.to_json(), || report.to_text())
 }
@@ -229,19 +204,19 @@ fn options(load: Load, kind: Kind) -> Result<LoadOptions, Usage> {
     let target = Target::parse(&load.target).map_err(|error| Usage(error.to_string()))?;
     Ok(LoadOptions {
         domain: load.domain,
-        user: load.user,
-        password: load.password,
-        first: load.first,
+        user: load.common.user,
+        password: load.common.password,
+        first: load.common.first,
         users: load.users,
-        rate: load.rate,
-        time: Duration::from_secs(load.time),
+        rate: load.common.rate,
+        time: Duration::from_secs(load.common.time),
         size: load.size,
         ..LoadOptions::new(target, kind)
     })
 }
 
 async fn chat(chat: Chat) -> anyhow::Result<u8> {
-    let json = chat.load.json;
+    let json = chat.load.common.json;
     let conversations = if chat.conversations == 0 { chat.load.users } else { chat.conversations };
     let load = options(chat.load, Kind::Message)?;
     if load.target.proto == Proto::Udp {
@@ -254,7 +229,7 @@ async fn chat(chat: Chat) -> anyhow::Result<u8> {
 
 async fn group(group: Group) -> anyhow::Result<u8> {
     let Group { load, groups, members, stalled, pid } = group;
-    let json = load.json;
+    let json = load.common.json;
     if members < stalled + 2 {
         return Err(Usage("a group wants a member who writes and one who reads".into()).into());
     }
@@ -269,13 +244,13 @@ async fn group(group: Group) -> anyhow::Result<u8> {
 async fn msrp(load: Msrp) -> anyhow::Result<u8> {
     let options = MsrpOptions {
         domain: load.domain,
-        user: load.user,
-        password: load.password,
-        first: load.first,
+        user: load.common.user,
+        password: load.common.password,
+        first: load.common.first,
         sessions: load.sessions,
         connections: load.connections,
-        rate: load.rate,
-        time: Duration::from_secs(load.time),
+        rate: load.common.rate,
+        time: Duration::from_secs(load.common.time),
         size: load.size,
         chunk: load.chunk,
         reports: load.reports,
@@ -285,7 +260,7 @@ async fn msrp(load: Msrp) -> anyhow::Result<u8> {
         Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
         report => {
             let report = report?;
-            say_report(load.json, report.exit_ok(), || report.to_json(), || report.to_text())
+            say_report(load.common.json, report.exit_ok(), || report.to_json(), || report.to_text())
         }
     }
 }
@@ -295,12 +270,12 @@ async fn xcap(load: Xcap) -> anyhow::Result<u8> {
         Operation::parse(&load.operation).ok_or_else(|| Usage("--operation is get, put or element".into()))?;
     let options = XcapOptions {
         domain: load.domain,
-        user: load.user,
-        password: load.password,
-        first: load.first,
+        user: load.common.user,
+        password: load.common.password,
+        first: load.common.first,
         users: load.users,
-        rate: load.rate,
-        time: Duration::from_secs(load.time),
+        rate: load.common.rate,
+        time: Duration::from_secs(load.common.time),
         entries: load.entries,
         ..XcapOptions::new(&load.target, operation)
     };
@@ -308,7 +283,7 @@ async fn xcap(load: Xcap) -> anyhow::Result<u8> {
         Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
         report => {
             let report = report?;
-            say_report(load.json, report.exit_ok(), || report.to_json(), || report.to_text())
+            say_report(load.common.json, report.exit_ok(), || report.to_json(), || report.to_text())
         }
     }
 }
