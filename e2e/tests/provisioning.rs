@@ -104,6 +104,8 @@ fn who_a_number_belongs_to_is_told_to_nobody_and_bad_requests_are_refused() {
     for (query, code) in [("IMSI=1&IMSI=2", 400), ("vers=x", 400), ("a=%zz", 400), ("", 511), ("vers=0", 511)] {
         assert_eq!(get(&server, &format!("/config?{query}"), "").code, code, "{query}");
     }
+    let plain = get(&server, "/config?msisdn=%2B15550000002", "X-Forwarded-Proto: http\r\n");
+    assert_eq!(plain.code, 511, "a proxy got it without TLS");
     let limited: Vec<_> = (0..6).map(|_| get(&server, "/config?msisdn=%2B15550000002", "")).collect();
     assert_eq!(limited[4].code, 200);
     assert_eq!(limited[5].code, 429);

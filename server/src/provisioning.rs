@@ -110,8 +110,9 @@ impl AutoConfig {
         let is_gateway = self.options.gateways.iter().any(|network| network.contains(ip));
         let number = is_gateway.then(|| self.number(asked.headers)).flatten();
         let arrival = Arrival {
-            // What goes over loopback is seen by nobody else: a proxy that ends TLS, or a tester.
-            secure: asked.peer.secure || ip.is_loopback(),
+            // What goes over loopback is seen by nobody else: a tester, or a proxy that ends TLS, unless it says that it got
+            // the request without.
+            secure: asked.peer.secure || (ip.is_loopback() && !came_plainly(asked.headers)),
             enriched: number.as_deref(),
             session: cookie(asked.headers),
         };
@@ -273,6 +274,11 @@ impl Known for AutoConfig {
 
 fn plain(status: u16, hint: &'static str) -> HttpAnswer {
     HttpAnswer { status, cookie: None, retry_after: None, document: None, hint }
+}
+
+/// Whether a proxy says that the request came to it without TLS.
+fn came_plainly(headers: &HeaderMap) -> bool {
+    headers.get("x-forwarded-proto").is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"http"))
 }
 
 fn cookie(headers: &HeaderMap) -> Option<SessionId> {
