@@ -10,6 +10,7 @@ pub mod capture;
 pub mod chat;
 mod digest;
 pub mod http;
+pub mod kills;
 pub mod linphone;
 mod message;
 pub mod msrp;

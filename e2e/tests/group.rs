@@ -1,9 +1,8 @@
 //! Groups outlive sessions and the server: what was accepted comes to every member, in the order of the group.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use chappe_e2e::kills::{all_arrive, send_over_kills};
 use chappe_e2e::{Message, Phone, Server, Transport, wait_for};
 
 const FACTORY: &str = "sip:conference-factory@localhost";
@@ -126,39 +125,9 @@ fn kill_in_the_middle_of_talk_loses_nothing_that_was_accepted() {
     assert_eq!(made.code(), 200, "{made:?}");
     let focus = focus(&made);
     hang_up(&mut owner, &made, "");
-    let done = Arc::new(AtomicUsize::new(0));
-    let (mut accepted, mut next) = (Vec::new(), 0);
-    for round in 1..=3 {
-        let mut sender = Phone::registered(&server, 1, Transport::Tcp);
-        let (count, focus) = (Arc::clone(&done), focus.clone());
-        // Sends until the server is gone; the last one may or may not have been accepted.
-        let sending = std::thread::spawn(move || {
-            let mut accepted = Vec::new();
-            loop {
-                match say(&mut sender, &focus, &format!("{next:04}")) {
-                    Ok(200) => accepted.push(next),
-                    Ok(code) => panic!("message {next} got {code}"),
-                    Err(_) => return (accepted, next + 1),
-                }
-                next += 1;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        wait_for("messages to be accepted", || (done.load(Ordering::Relaxed) >= round * 40).then_some(()));
-        server.kill();
-        let (more, after) = sending.join().unwrap();
-        accepted.extend(more);
-        next = after;
-        server.restart();
-    }
+    let accepted = send_over_kills(&mut server, 1, 200, move |phone, text| say(phone, &focus, text));
     let mut reader = Phone::registered(&server, 2, Transport::Tcp);
-    let mut came: Vec<i32> = Vec::new();
-    while came.last() < accepted.last() {
-        came.extend(reader.texts(1).iter().map(|text| text.parse::<i32>().unwrap()));
-    }
-    assert!(came.is_sorted_by(|one, other| one < other), "each once, in order: {came:?}");
-    let lost: Vec<_> = accepted.iter().filter(|number| !came.contains(number)).collect();
-    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+    all_arrive(&mut reader, &accepted);
     server.stop();
 }
 

@@ -1,8 +1,6 @@
 //! What was accepted for an absent user comes, once and in order, whatever happens to the server meanwhile.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use chappe_e2e::kills::{all_arrive, send_over_kills};
 use chappe_e2e::{PATIENCE, Phone, Server, Transport, wait_for};
 
 #[test]
@@ -53,42 +51,11 @@ fn messages_for_an_absent_user_wait_and_come_in_order() {
 #[test]
 fn kill_in_the_middle_of_sending_loses_nothing_that_was_accepted() {
     let mut server = Server::start();
-    let done = Arc::new(AtomicUsize::new(0));
-    let mut accepted = Vec::new();
-    let mut next = 0;
-    for round in 1..=3 {
-        let mut sender = Phone::registered(&server, 0, Transport::Tcp);
-        let count = done.clone();
-        // Sends until the server is gone; the last one may or may not have been accepted.
-        let sending = std::thread::spawn(move || {
-            let mut accepted = Vec::new();
-            loop {
-                match sender.message(1, &format!("{next:04}")) {
-                    Ok(202) => accepted.push(next),
-                    Ok(code) => panic!("message {next} got {code}"),
-                    Err(_) => return (accepted, next + 1),
-                }
-                next += 1;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        wait_for("messages to be accepted", || (done.load(Ordering::Relaxed) >= round * 40).then_some(()));
-        server.kill();
-        let (more, after) = sending.join().unwrap();
-        accepted.extend(more);
-        next = after;
-        server.restart();
-    }
+    let accepted = send_over_kills(&mut server, 0, 202, |phone, text| phone.message(1, text));
     let mut receiver = Phone::registered(&server, 1, Transport::Udp);
-    let mut came: Vec<i32> = Vec::new();
-    while came.last() < accepted.last() {
-        came.extend(receiver.texts(1).iter().map(|text| text.parse::<i32>().unwrap()));
-    }
-    assert!(came.is_sorted_by(|one, other| one < other), "each once, in order: {came:?}");
-    let lost: Vec<_> = accepted.iter().filter(|number| !came.contains(number)).collect();
-    assert!(lost.is_empty(), "accepted and lost: {lost:?}");
+    let came = all_arrive(&mut receiver, &accepted);
     // What came without having been accepted was on its way when the server died.
-    assert!(came.len() <= accepted.len() + 3, "{} came of {}", came.len(), accepted.len());
+    assert!(came <= accepted.len() + 3, "{came} came of {}", accepted.len());
 }
 
 #[test]
