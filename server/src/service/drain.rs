@@ -745,9 +745,18 @@ impl Sessions {
 
     /// A device has not taken a message; where another has, this one gets a copy of its own.
     fn left(&mut self, key: &Key, message: &QueuedMessage) {
-        if self.owed.remove(&(key.clone(), message.id)) {
+        if self.owed.remove(&(key.clone(), message.id)) && self.comes_again(key) {
             self.write.append.push(copy(message, &key.1));
         }
+    }
+
+    /// Whether a device will be known again: one without an instance-id is its contact, and gone with its connection.
+    fn comes_again(&self, key: &Key) -> bool {
+        let core = &self.core;
+        core.location.with(&key.0, |bindings| match bindings.iter().find(|binding| binding.device() == &*key.1) {
+            Some(binding) => binding.instance_id().is_some() || binding.flow.is_some_and(|flow| is_alive(core, &flow)),
+            None => core.away.of(&key.0, epoch_seconds()).iter().any(|away| away.device == key.1),
+        })
     }
 
     /// Whether a message has gone, or goes with the next write: a read that began before may still show it.
