@@ -111,6 +111,7 @@ impl Running {
         load(&core).await.context("cannot read the store")?;
         crate::xcap::feed::load(&core).await.context("cannot read the documents of users")?;
         core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
+        core.xcap.watch(Arc::new(crate::service::notify::xcap_diff::Feed));
         core.set_net(net.clone());
         let relay = Relay::new(
             relay::settings(&config)?,

@@ -45,7 +45,7 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
             && routed.next_route.is_none()
             && notify::owns(turn, &message)
         {
-            return notify::refresh(turn, &request);
+            return notify::refresh(turn, request);
         }
         if routed.in_dialog && routed.next_route.is_none() && agent::owns(turn, &message) {
             return agent::within(turn, request);

@@ -479,6 +479,14 @@ pub fn package_name(request: &Message) -> Option<&str> {
     event(request).map(|(name, _)| name)
 }
 
+/// A parameter of Event, where it is a token; its package may lay down what it means.
+pub fn parameter<'m>(request: &'m Message, name: &str) -> Option<&'m str> {
+    let value = request.header(HeaderName::Event)?;
+    let (_, params) = value.split_at(value.iter().position(|b| *b == b';')?);
+    let value = text::trim(text::param(params, name)?);
+    text::is_token_str(value).then(|| str::from_utf8(value).ok()).flatten()
+}
+
 /// Event as (type, id); both are compared byte by byte (§8.2.1). `None` where absent, repeated or malformed.
 fn event(request: &Message) -> Option<(&str, Option<&str>)> {
     let mut lines = request.headers(HeaderName::Event);

@@ -1,10 +1,9 @@
 //! Documents of changes (RFC 5874): what somebody who has copies of documents needs to know.
 
-use crate::encode::{percent_encode, xml_escape};
+use crate::encode::xml_escape;
 use crate::patch::Patch;
 use crate::select::{self, Found};
 use crate::selector::NodeSelector;
-use crate::target::DocumentSelector;
 use crate::xml::{self, Limits};
 
 pub const DIFF_TYPE: &str = "application/xcap-diff+xml";
@@ -32,16 +31,17 @@ impl Diff {
     }
 
     /// A document that is there, was made, was changed, or is gone: by its entity tags before and after (§3, Figure 1).
-    /// With patches, those lead from the one to the other; without, the document is to be fetched.
+    /// `sel` is its selector as the subscriber wrote it. With patches, those lead from the one to the other; without, the
+    /// document is to be fetched.
     pub fn document<'p>(
         &mut self,
-        selector: &DocumentSelector,
+        sel: &str,
         previous: Option<&str>,
         new: Option<&str>,
         patches: impl IntoIterator<Item = &'p Patch>,
     ) {
         self.empty = false;
-        self.out.push_str(&format!(" <d:document sel=\"{}\"", xml_escape(&selector.to_string())));
+        self.out.push_str(&format!(" <d:document sel=\"{}\"", xml_escape(sel)));
         for (name, etag) in [("new-etag", new), ("previous-etag", previous)] {
             if let Some(etag) = etag {
                 self.out.push_str(&format!(" {name}=\"{}\"", xml_escape(etag)));
@@ -54,39 +54,10 @@ impl Diff {
         }
     }
 
-    /// The element or attribute that `node` (a percent-encoded selector) with `query` names in `text`, the document as it
-    /// is now; `None` if there is none. False if the selector is none or asks for something else.
-    pub fn node(
-        &mut self,
-        selector: &DocumentSelector,
-        (node, query): (&str, &str),
-        parsed: &NodeSelector,
-        text: Option<&str>,
-        limits: &Limits,
-    ) -> bool {
-        let mut sel = format!("{selector}/~~/{node}");
-        if !query.is_empty() {
-            sel.push('?');
-            sel.push_str(query);
-        }
-        let sel = xml_escape(&sel);
-        let document = text.and_then(|text| xml::parse(text, limits).ok());
-        let found = document.as_ref().map(|document| select::find(document, parsed));
-        let line = match (found, text) {
-            (Some(Found::Element(element)), Some(text)) => {
-                let scope = select::declarations(element);
-                format!(" <d:element sel=\"{sel}\"{scope}>{}</d:element>\n", &text[element.range()])
-            }
-            (Some(Found::Attribute(_, attribute)), _) => {
-                format!(" <d:attribute sel=\"{sel}\">{}</d:attribute>\n", xml_escape(attribute.value()))
-            }
-            (Some(Found::Namespaces(_)), _) => return false,
-            _ if parsed.terminal.is_some() => format!(" <d:attribute sel=\"{sel}\" exists=\"0\"/>\n"),
-            _ => format!(" <d:element sel=\"{sel}\" exists=\"0\"/>\n"),
-        };
+    /// What [`node`], [`without_content`] or [`gone`] made.
+    pub fn line(&mut self, line: &str) {
         self.empty = false;
-        self.out.push_str(&line);
-        true
+        self.out.push_str(line);
     }
 
     pub fn finish(mut self) -> String {
@@ -95,9 +66,35 @@ impl Diff {
     }
 }
 
-/// A selector as it stands in a document of changes.
-pub fn encode_selector(decoded: &str) -> String {
-    percent_encode(decoded, true)
+/// The element or attribute that `selector` finds in `text`, under the selector `sel` as the subscriber wrote it; `None` if
+/// there is none.
+pub(crate) fn node(sel: &str, selector: &NodeSelector, text: &str, limits: &Limits) -> Option<String> {
+    let document = xml::parse(text, limits).ok()?;
+    let sel = xml_escape(sel);
+    match select::find(&document, selector) {
+        Found::Element(element) => {
+            let scope = select::declarations(element);
+            Some(format!(" <d:element sel=\"{sel}\"{scope}>{}</d:element>\n", &text[element.range()]))
+        }
+        Found::Attribute(_, attribute) => {
+            Some(format!(" <d:attribute sel=\"{sel}\">{}</d:attribute>\n", xml_escape(attribute.value())))
+        }
+        _ => None,
+    }
+}
+
+/// The node is no longer there (§3).
+pub(crate) fn gone(sel: &str, selector: &NodeSelector) -> String {
+    format!(" <d:{} sel=\"{}\" exists=\"0\"/>\n", kind(selector), xml_escape(sel))
+}
+
+/// The node is there, and is not shown for its size (RFC 5875 §4.7).
+pub(crate) fn without_content(sel: &str, selector: &NodeSelector) -> String {
+    format!(" <d:{} sel=\"{}\"/>\n", kind(selector), xml_escape(sel))
+}
+
+fn kind(selector: &NodeSelector) -> &'static str {
+    if selector.terminal.is_some() { "attribute" } else { "element" }
 }
 
 #[cfg(test)]
@@ -106,8 +103,8 @@ mod tests {
     use crate::bindings::Bindings;
     use crate::edit;
 
-    fn joe(name: &str) -> DocumentSelector {
-        DocumentSelector::of_user("tests", "sip:joe@example.com", name)
+    fn joe(name: &str) -> String {
+        format!("tests/users/sip:joe@example.com/{name}")
     }
 
     fn selector(node: &str, query: &str) -> NodeSelector {
@@ -183,14 +180,17 @@ mod tests {
              </service></rls-services>";
         let mut diff = Diff::new("http://xcap.example.com");
         let limits = Limits::default();
-        let mut node = |at: &str, query: &str, text: Option<&str>| {
-            assert!(diff.node(&joe("index"), (at, query), &selector(at, query), text, &limits));
+        let mut show = |at: &str, query: &str, text: &str| {
+            let question = if query.is_empty() { "" } else { "?" };
+            let (sel, parsed) = (format!("{}/~~/{at}{question}{query}", joe("index")), selector(at, query));
+            let line = node(&sel, &parsed, text, &limits).unwrap_or_else(|| gone(&sel, &parsed));
+            diff.line(&line);
         };
-        node("doc/@id", "", Some(text));
-        node("*/foo", "", Some(text));
-        node("doc/@gone", "", Some(text));
-        node("doc/foo/bar", "", None);
-        node("*/a:service%5B@uri='sip:m@e'%5D", "xmlns(a=urn:rls)", Some(services));
+        show("doc/@id", "", text);
+        show("*/foo", "", text);
+        show("doc/@gone", "", text);
+        show("doc/foo/bar", "", text);
+        show("*/a:service%5B@uri='sip:m@e'%5D", "xmlns(a=urn:rls)", services);
         let sel = "sel=tests/users/sip:joe@example.com/index/~~";
         let expected = [
             format!("attribute {sel}/doc/@id bar"),

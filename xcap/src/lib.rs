@@ -16,12 +16,13 @@ mod select;
 mod selector;
 mod target;
 pub mod usage;
+pub mod watch;
 mod xml;
 mod xui;
 
 pub use bindings::Bindings;
 pub use conflict::{Conflict, ERROR_TYPE, EXTENSION_NAMESPACE, Exists};
-pub use diff::{DIFF_TYPE, Diff, encode_selector};
+pub use diff::{DIFF_TYPE, Diff};
 pub use edit::{EditError, Edited, delete, put};
 pub use encode::{BadEncoding, percent_decode, percent_encode, xml_escape};
 pub use patch::{Patch, Place};

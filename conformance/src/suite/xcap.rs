@@ -1,5 +1,6 @@
 //! XCAP (RFC 4825, RFC 4826): documents, nodes, conditions, conflicts. Needs `--http` and two accounts.
 
+mod changes;
 mod conflicts;
 mod documents;
 mod nodes;
@@ -45,6 +46,14 @@ pub(crate) fn cases() -> Vec<Case> {
         "4825 11.1" "schema" Should "What the schema forbids makes schema-validation-error" => conflicts::schema;
         "4826 3.4.5" "siblings" Must "Two entries of one URI in a list make uniqueness-failure" => conflicts::siblings;
         "4826 4.4.5" "service-uri" Must "The URI of a service is unique on the server; free ones are suggested" => conflicts::service_uri;
+        "5875 4.7" "changes-first" Must "The first NOTIFY of xcap-diff names the documents that are there and shows the nodes" => changes::first;
+        "5875 4.3" "changes-document" Must "Changed, made and deleted documents are told with their entity tags" => changes::document;
+        "5875 4.3" "changes-patch" Should "With xcap-patching a change of a node is told as an operation" => changes::patch;
+        "5875 4.7" "changes-node" Must "A node that comes and goes is told as it is" => changes::node;
+        "5875 4.4" "changes-list" Must "A refresh with another list replaces the list" => changes::list;
+        "5875 7" "changes-others" Must "Nothing is told of documents of others" => changes::others;
+        "5875 4.4" "changes-junk" Must "A list that is none is refused" => changes::junk;
+        "5025 3" "rules-at-once" Must "A watcher that written rules block is told so at once" => changes::rules;
         "4826 4.4.5" "resource-list" Must "A service names a list of its owner" => conflicts::resource_list;
     }
 }
@@ -63,7 +72,7 @@ pub(crate) struct Bench {
     pub(crate) xui: String,
     pub(crate) auid: &'static str,
     pub(crate) name: String,
-    _lease: Lease,
+    pub(crate) lease: Lease,
 }
 
 impl Bench {
@@ -74,7 +83,7 @@ impl Bench {
         let xui = format!("sip:{}@{}", lease[0].user, ctx.domain());
         let name = format!("t-{}", ctx.id());
         let (client, other) = (client(0), client(1));
-        let mut bench = Bench { client, other, root: "/xcap-root".into(), xui, auid, name, _lease: lease };
+        let mut bench = Bench { client, other, root: "/xcap-root".into(), xui, auid, name, lease };
         let target = format!("{}/xcap-caps/global/index", bench.root);
         let caps = bench.client.ask(Ask { method: "GET", target: &target, ..Ask::default() }).await?;
         if matches!(caps.status, 404 | 405 | 501) {

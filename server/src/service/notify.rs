@@ -7,6 +7,7 @@
 
 pub mod reg;
 mod watched;
+pub mod xcap_diff;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -34,9 +35,14 @@ use crate::work::{Token, Work};
 pub use watched::{Place, Watched};
 
 /// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
-pub const EVENTS: &str = "reg, presence, conference";
-const PACKAGES: [&dyn Package; 4] =
-    [&event::reg::Reg, &chappe_presence::Presence, &chappe_presence::WatcherInfo, &super::group::Conference];
+pub const EVENTS: &str = "reg, presence, xcap-diff, conference";
+const PACKAGES: [&dyn Package; 5] = [
+    &event::reg::Reg,
+    &chappe_presence::Presence,
+    &chappe_presence::WatcherInfo,
+    &xcap_diff::XcapDiff,
+    &super::group::Conference,
+];
 /// Packages whose resources are users; a resource of another kind is subscribed to through [`open`].
 const SERVICES: [&dyn Service; 3] = [&reg::Registrations, &presence::Presence, &presence::WatcherInformation];
 /// What a SUBSCRIBE may require of us.
@@ -146,7 +152,8 @@ impl Notification {
 
 /// Whether a SUBSCRIBE is for a package of the server itself, and not for a device.
 pub fn is_ours(message: &Message) -> bool {
-    event::package_name(message).is_some_and(|name| SERVICES.iter().any(|s| s.package().name() == name))
+    let is_one = |name| name == xcap_diff::NAME || SERVICES.iter().any(|s| s.package().name() == name);
+    event::package_name(message).is_some_and(is_one)
 }
 
 /// Whether a request within a dialog belongs to a subscription here.
@@ -157,6 +164,9 @@ pub fn owns(turn: &Turn<'_>, message: &Message) -> bool {
 /// SUBSCRIBE outside of a dialog, to what belongs to `user`.
 pub fn subscribe(turn: &mut Turn<'_>, request: Request, user: &Arc<Entry>) {
     let name = event::package_name(&request.message);
+    if name == Some(xcap_diff::NAME) {
+        return xcap_diff::subscribe(turn, request, user);
+    }
     let service = SERVICES.iter().find(|s| Some(s.package().name()) == name);
     let opened = match service {
         Some(service) => service.open(turn, &request, user),
@@ -205,11 +215,24 @@ fn add(turn: &mut Turn<'_>, request: &Request, opened: Opened, now: u64) -> Resu
 }
 
 /// SUBSCRIBE within the dialog of a subscription: a refresh, or its end.
-pub fn refresh(turn: &mut Turn<'_>, request: &Request) {
-    let (core, message, now) = (turn.core, &request.message, epoch_seconds());
-    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &EXTENSIONS) {
+pub fn refresh(turn: &mut Turn<'_>, request: Request) {
+    if let Some(bytes) = crate::pipeline::bad_extension(turn, &request.message, &EXTENSIONS) {
         return turn.respond(request.key, 420, bytes);
     }
+    if let Some(request) = xcap_diff::renewed(turn, request) {
+        renew(turn, &request);
+    }
+}
+
+/// The view of the subscription that a SUBSCRIBE refreshes.
+fn view_of<'t, V: View>(turn: &'t mut Turn<'_>, message: &Message) -> Option<&'t mut V> {
+    let id = turn.shard.subscriptions.by_dialog.get(&DialogId::of_request(message)?).copied()?;
+    let view: &mut dyn Any = &mut *turn.shard.subscriptions.watchers.get_mut(&id)?.view;
+    view.downcast_mut()
+}
+
+fn renew(turn: &mut Turn<'_>, request: &Request) {
+    let (core, message, now) = (turn.core, &request.message, epoch_seconds());
     let known = DialogId::of_request(message).and_then(|id| turn.shard.subscriptions.by_dialog.get(&id).copied());
     let Some((id, watcher)) = known.and_then(|id| Some((id, turn.shard.subscriptions.watchers.get_mut(&id)?))) else {
         return turn.answer(request.key, message, 481);

@@ -1,10 +1,14 @@
 //! Documents that the server makes itself, and what it reads across users.
 
+use std::sync::Arc;
+
 use chappe_imdn::date_time;
 use chappe_store::{DocumentHead, DocumentKey, StoreError};
 use chappe_xcap::usage::{self, DirectoryEntry, rcs};
+use chappe_xcap::watch::Watch;
 use chappe_xcap::{DocumentSelector, canonical_xui};
 
+use super::edit::Failed;
 use super::{Xcap, selector_of};
 use crate::core::Core;
 
@@ -34,6 +38,35 @@ impl Xcap {
     /// What a document was before, the latest first.
     pub async fn versions(&self, key: &DocumentKey) -> Result<Vec<DocumentHead>, StoreError> {
         self.documents.versions(key).await
+    }
+
+    /// Gives `watch` what is there of a user, and lets `begin` make it known to who tells it of changes: between the two
+    /// nothing changes.
+    pub async fn watch_from_now(
+        &self,
+        core: &Arc<Core>,
+        owner: &str,
+        mut watch: Watch,
+        begin: impl FnOnce(Watch) + Send,
+    ) -> Result<(), StoreError> {
+        let _lock = self.lock(owner).await;
+        let lists = DocumentKey { owner: owner.into(), auid: "resource-lists".into(), name: "index".into() };
+        if self.settings.rcs_lists && watch.names(&lists.auid, &lists.name) {
+            self.make_lists(core, &lists).await.map_err(|failed| match failed {
+                Failed::Store(error) => error,
+                Failed::Refused(_) => StoreError::Conflict,
+            })?;
+        }
+        for head in self.documents.of_owner(owner).await? {
+            let DocumentKey { auid, name, .. } = &head.key;
+            let document = match watch.needs_text(auid, name) {
+                true => self.load(&head.key).await?,
+                false => None,
+            };
+            watch.load(auid, name, &head.etag, document.as_deref().map(|document| &*document.text));
+        }
+        begin(watch);
+        Ok(())
     }
 
     pub(super) async fn directory(&self, owner: &str) -> Result<String, StoreError> {
