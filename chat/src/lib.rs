@@ -6,6 +6,7 @@
 
 mod access;
 mod block;
+pub mod drain;
 pub mod envelope;
 pub mod group;
 mod id;

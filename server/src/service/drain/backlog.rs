@@ -1,0 +1,137 @@
+//! What is read for a device, and what goes next.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use chappe_store::{QueuedMessage, Wanted};
+
+use super::{Key, News, OnLine, Phase, Sessions};
+use crate::core::epoch_seconds;
+use crate::service::chat::{self, Letter};
+use crate::service::pager::stamp;
+
+/// Messages read for one device at a time.
+const READ: usize = 32;
+/// Devices in one read.
+const READERS: usize = 64;
+/// Messages of one device that chat sessions may have at a time.
+const HANDED: usize = 64;
+
+impl Sessions {
+    /// Reads for the devices that want more, many in one call.
+    pub(super) fn read(&mut self) {
+        while !self.wanted.is_empty() {
+            let keys: Vec<Key> = self.wanted.drain(..self.wanted.len().min(READERS)).collect();
+            let wanted: Vec<Wanted> = keys.iter().map(|key| self.wanted_of(key)).collect();
+            let core = Arc::clone(&self.core);
+            self.core.runtime.spawn(async move {
+                let queue = &core.stores.queue;
+                let read = core.stored(queue.pending(&wanted, READ)).await;
+                if let Err(error) = &read {
+                    core.counters.store_failed();
+                    tracing::error!(%error, "waiting messages could not be read");
+                }
+                let mut lists = read.map(|lists| lists.into_iter());
+                for key in keys {
+                    let messages = lists.as_mut().ok().and_then(Iterator::next);
+                    core.drain.tell(News::Loaded { key, messages });
+                }
+            });
+        }
+    }
+
+    pub(super) fn wanted_of(&self, key: &Key) -> Wanted {
+        let after = self.sessions.get(key).map_or(0, |s| s.after);
+        Wanted { recipient: key.0.clone(), device: Some(key.1.clone()), after }
+    }
+
+    pub(super) fn loaded(&mut self, key: Key, messages: Option<Vec<QueuedMessage>>) {
+        let now = epoch_seconds();
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        let Some(messages) = messages else {
+            // The store will be asked again at the next registration.
+            self.sessions.remove(&key);
+            return;
+        };
+        if std::mem::take(&mut session.overtaken) {
+            return self.wanted.push(key);
+        }
+        let read_all = messages.len() < READ;
+        if let Some(last) = messages.last() {
+            session.after = last.id;
+        }
+        // What has lapsed is left to the sweep, which tells the sender.
+        let handed = self.handed.get(&key);
+        let is_handed = |id: u64| handed.is_some_and(|handed| handed.contains_key(&id));
+        let is_settled = |id: u64| self.settling.contains(&id) || self.settled.contains(id);
+        let is_open = |m: &QueuedMessage| m.expires_at > now && !is_settled(m.id) && !is_handed(m.id);
+        session.backlog.extend(messages.into_iter().filter(is_open));
+        if session.backlog.is_empty() {
+            if session.again || !read_all {
+                session.again = false;
+                self.wanted.push(key);
+            } else if handed.is_some() {
+                // Its end, or a new message, goes on from here.
+                session.phase = Phase::Full;
+            } else {
+                let fresh = session.after == 0;
+                self.sessions.remove(&key);
+                // Not while another device of the user is being sent what this one may have been told of.
+                if fresh && !self.sessions.keys().any(|(aor, _)| *aor == key.0) {
+                    self.core.waiting.only_copies(&key.0);
+                }
+            }
+            return;
+        }
+        self.next(key);
+    }
+
+    /// Sends the next message of a device, or pauses, or reads on.
+    pub(super) fn next(&mut self, key: Key) {
+        let rate = self.core.settings.drain_rate;
+        let Some(session) = self.sessions.get_mut(&key) else { return };
+        if session.backlog.is_empty() {
+            session.phase = Phase::Loading;
+            session.again = false;
+            self.wanted.push(key);
+            return;
+        }
+        if let Some(wait) = session.pace.wait(rate, Instant::now()) {
+            session.phase = Phase::Paused;
+            let core = Arc::clone(&self.core);
+            self.core.runtime.spawn(async move {
+                tokio::time::sleep(wait).await;
+                core.drain.tell(News::Resume { key });
+            });
+            return;
+        }
+        if self.handed.get(&key).is_some_and(|handed| handed.len() >= HANDED) {
+            session.phase = Phase::Full;
+            return;
+        }
+        session.pace.spend();
+        let Some(message) = session.backlog.pop_front() else { return };
+        let rests = session.resting.contains(&message.sender);
+        let is_owed = self.owed.contains(&(key.clone(), message.id));
+        if rests || (self.is_settled(message.id) && !is_owed) {
+            self.left(&key, &message);
+            return self.next(key);
+        }
+        let Some(binding) = self.binding(&key) else {
+            self.left(&key, &message);
+            return self.drop(&key);
+        };
+        let came = self.sessions.get(&key).and_then(|session| session.came).unwrap_or(0);
+        let waited = message.accepted_ms < came.max(binding.registered() * 1000);
+        let (letter, stamp) = (Letter::new(message), stamp(&binding));
+        if chat::deliver(&self.core, &key.0, &binding, &letter, waited) {
+            let one = OnLine { letter: Arc::clone(&letter), flow: binding.flow, stamp };
+            self.handed.entry(key.clone()).or_default().insert(letter.id(), one);
+            return self.next(key);
+        }
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.phase = Phase::Sending(Arc::clone(&letter), stamp);
+        }
+        self.launch(key, binding, &letter);
+    }
+}

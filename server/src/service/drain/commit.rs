@@ -1,0 +1,94 @@
+//! Outcomes on their way to the disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chappe_store::{Outcome, ReceiptState, Wants, Write};
+
+use super::{News, Sessions, kick};
+use crate::core::{Core, epoch_ms, epoch_seconds};
+use crate::service::receipt;
+
+impl Sessions {
+    /// Puts the outcomes of this round on disk, in one write.
+    pub(super) fn flush(&mut self) {
+        if self.write.settle.is_empty() && self.write.append.is_empty() {
+            return;
+        }
+        let write = std::mem::take(&mut self.write);
+        let core = Arc::clone(&self.core);
+        // Copies for a device that is away come in the order in which the others have taken the messages.
+        self.core.spawn_begun(async move { commit(core, write).await });
+    }
+}
+
+async fn commit(core: Arc<Core>, write: Write) {
+    let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
+    let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
+    let new: Vec<(Box<str>, bool)> = write.append.iter().map(|m| (m.recipient.clone(), m.device.is_some())).collect();
+    // A full disk gives way to nothing but room; what is not settled would be delivered again.
+    let mut pause = Duration::from_millis(100);
+    let written = loop {
+        match core.stored(core.stores.queue.write(write.clone())).await {
+            Ok(written) => break Some(written),
+            Err(error) if error.is_temporary() && pause < Duration::from_secs(60) => {
+                core.counters.store_failed();
+                tracing::error!(%error, "outcomes could not be stored, trying again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => {
+                core.counters.store_failed();
+                tracing::error!(%error, "outcomes could not be stored: messages may be delivered again");
+                break None;
+            }
+        }
+    };
+    let Some(written) = written else { return core.drain.tell(News::Settled { ids, done: false }) };
+    for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
+        if *was_there {
+            core.ledger.settled(outcome);
+        }
+    }
+    for ((recipient, is_copy), id) in new.into_iter().zip(&written.ids) {
+        if id.is_none() {
+            continue;
+        }
+        core.waiting.add(&recipient, is_copy, 1);
+        core.ledger.stored();
+        if !is_copy {
+            core.counters.receipt();
+        }
+        kick(&core, &recipient);
+    }
+    core.drain.tell(News::Settled { ids, done: true });
+}
+
+/// Messages in one sweep.
+const SWEEP: usize = 500;
+
+/// Ends the wait of messages whose time is over, and tells their senders where they asked (RFC 5438 §7.2.1.1).
+pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
+    loop {
+        let lapsed = core.stored(core.stores.queue.expired(epoch_seconds(), SWEEP)).await?;
+        let (count, now) = (lapsed.len(), epoch_ms());
+        if count == 0 {
+            return Ok(());
+        }
+        let mut write = Write::default();
+        for message in lapsed {
+            if let Some(id) = message.message_id.as_deref()
+                && message.device.is_none()
+                && message.wants.contains(Wants::NEGATIVE_DELIVERY)
+            {
+                write.append.extend(receipt::make(core, &receipt::Subject::of(&message, id), ReceiptState::Failed));
+            }
+            core.waiting.remove(&message.recipient, message.device.is_some());
+            write.settle.push(message.settled(Outcome::Expired, None, 408, now));
+        }
+        commit(Arc::clone(core), write).await;
+        if count < SWEEP {
+            return Ok(());
+        }
+    }
+}
