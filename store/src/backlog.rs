@@ -38,7 +38,7 @@ pub(crate) struct Backlog {
 }
 
 impl Backlog {
-    /// Adds a message behind the others of its recipient; ids must come rising.
+    /// Adds a message to the others of its recipient, in the order of ids; mostly behind them.
     pub(crate) fn push(&mut self, recipient: &str, device: Option<&str>, id: u64, size: u64, expires_at: u64) {
         let expires = u32::try_from(expires_at).unwrap_or(u32::MAX);
         if self.count == 0 {
@@ -65,7 +65,14 @@ impl Backlog {
         };
         queue.earliest = queue.earliest.min(expires);
         queue.bytes += size;
-        queue.items.push_back(Item { id, expires, size: u32::try_from(size).unwrap_or(u32::MAX), device });
+        let item = Item { id, expires, size: u32::try_from(size).unwrap_or(u32::MAX), device };
+        match queue.items.back() {
+            Some(last) if last.id > id => {
+                let at = queue.items.partition_point(|other| other.id < id);
+                queue.items.insert(at, item);
+            }
+            _ => queue.items.push_back(item),
+        }
     }
 
     /// Ids for `device` (and those for any) above `after`; all where `device` is `None`.

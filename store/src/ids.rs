@@ -33,6 +33,11 @@ impl Ids {
         self.last += count * Ids::STEP;
     }
 
+    /// The number of the `nth` copy of a message, from 0: behind the message, and before the next one of the same node.
+    pub(crate) fn of_copy(original: u64, nth: usize) -> u64 {
+        original + 1 + nth as u64 % (Ids::STEP - 1)
+    }
+
     /// The least number of a moment, for ranges by time.
     pub(crate) fn floor(at_ms: u64) -> u64 {
         at_ms.saturating_mul(1000).min(1 << 52) << NODE_BITS

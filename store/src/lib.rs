@@ -42,7 +42,9 @@ pub use group::{
     NewGroupEntry, StoredGroup,
 };
 pub use location::{Located, LocationStore, Revision};
-pub use queue::{Depth, MessageQueue, NewMessage, Outcome, QueuedMessage, Settlement, Wanted, Wants, Write, Written};
+pub use queue::{
+    Depth, DeviceCopy, MessageQueue, NewMessage, Outcome, QueuedMessage, Settlement, Wanted, Wants, Write, Written,
+};
 pub use reached::{News, Reached, ReceiptStates, ReceiptStatus, Step, Way};
 pub use receipt::{Receipt, ReceiptState, Receipts};
 pub use stores::{StoreUrl, Stores};

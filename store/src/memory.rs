@@ -19,7 +19,7 @@ use crate::fate::{Counts, Fate, FateLog};
 use crate::file::StoredFile;
 use crate::ids::Ids;
 use crate::location::{Located, LocationStore, Revision};
-use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
+use crate::queue::{Depth, DeviceCopy, MessageQueue, NewMessage, QueuedMessage, Wanted, Write, Written};
 use crate::reached::{News, Reached, ReceiptStates, ReceiptStatus, Way};
 use crate::receipt::{Receipt, Receipts};
 use crate::{StoreError, codec};
@@ -110,6 +110,16 @@ impl State {
         let revision = Revision(self.ids.next());
         self.locations.insert(aor.into(), (revision, next));
         revision
+    }
+
+    /// Puts a message into its place in the queue.
+    fn keep(&mut self, id: u64, message: &NewMessage) -> Result<(), StoreError> {
+        let size = message.size() as u64;
+        self.backlog.push(&message.recipient, message.device.as_deref(), id, size, message.expires_at);
+        self.fates.push(message.stored());
+        self.counts.accepted += 1;
+        self.messages.insert(id, codec::take_message(id, Bytes::from(codec::put_message(message)))?);
+        Ok(())
     }
 
     fn first(&mut self, receipt: Receipt, now: u64) -> bool {
@@ -244,13 +254,11 @@ impl MessageQueue for Memory {
                 continue;
             }
             let id = state.ids.next();
-            let size = message.size() as u64;
-            state.backlog.push(&message.recipient, message.device.as_deref(), id, size, message.expires_at);
-            state.fates.push(message.stored());
-            state.counts.accepted += 1;
-            state.messages.insert(id, codec::take_message(id, Bytes::from(codec::put_message(&message)))?);
+            state.keep(id, &message)?;
             written.ids.push(Some(id));
         }
+        // How many copies of it there are so far.
+        let mut taken: HashMap<u64, usize> = HashMap::new();
         for settlement in write.settle {
             let there = state.backlog.remove(&settlement.recipient, settlement.id);
             written.settled.push(there);
@@ -258,7 +266,18 @@ impl MessageQueue for Memory {
                 state.messages.remove(&settlement.id);
                 settlement.outcome.count(&mut state.counts, 1);
                 state.fates.push(settlement.fate());
+                taken.insert(settlement.id, 0);
             }
+        }
+        for DeviceCopy { of, message } in write.copies {
+            let Some(nth) = taken.get_mut(&of) else {
+                written.copies.push(None);
+                continue;
+            };
+            let id = Ids::of_copy(of, *nth);
+            *nth += 1;
+            state.keep(id, &message)?;
+            written.copies.push(Some(id));
         }
         state.fates.extend(write.fates);
         for entry in write.entries {

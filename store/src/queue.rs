@@ -181,11 +181,22 @@ impl Settlement {
     }
 }
 
+/// A message that stays for one more device when another has taken it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceCopy {
+    /// Id of a message for any device ([`NewMessage::device`]) that the same write settles.
+    pub of: u64,
+    pub message: NewMessage,
+}
+
 /// One write: all of it or nothing is kept, also over a crash.
 #[derive(Debug, Clone, Default)]
 pub struct Write {
     pub append: Vec<NewMessage>,
     pub settle: Vec<Settlement>,
+    /// Messages in the places, in the order of their recipients' queues, of those that this write settles. Where another
+    /// write has settled one, that write's copies count, and these are not stored. `once` has no meaning here.
+    pub copies: Vec<DeviceCopy>,
     /// More to be said of these or other messages, in the same write.
     pub fates: Vec<Fate>,
     /// For the history ([`Conversations`](crate::Conversations)).
@@ -201,6 +212,8 @@ pub struct Written {
     pub ids: Vec<Option<u64>>,
     /// For each of `settle`: whether the message was still there. Only then its outcome is counted and recorded.
     pub settled: Vec<bool>,
+    /// For each of `copies` its id; `None` where what it is a copy of was not settled by this write.
+    pub copies: Vec<Option<u64>>,
     /// For each of `entries`; `None` where its `once` had been seen before, so that nothing was stored.
     pub entries: Vec<Option<u64>>,
     /// For each of `reached` what was new.
@@ -226,7 +239,7 @@ pub struct Depth {
 }
 
 /// The queue of every recipient. A write is durable on return. Ids rise with time, and within one `append` in the order
-/// given; of two writes that settle the same message only one is told `true`. Suite: `suite::queue`.
+/// given; those of copies follow that of their original, before any that came after it; of two writes that settle the same message only one is told `true`. Suite: `suite::queue`.
 #[async_trait::async_trait]
 pub trait MessageQueue: Send + Sync {
     async fn write(&self, write: Write) -> Result<Written, StoreError>;

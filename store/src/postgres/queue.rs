@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::{DAY, Postgres, TRIES, again, history, past, shard, states};
 use crate::fate::{Counts, Fate};
 use crate::ids::Ids;
-use crate::queue::{Depth, MessageQueue, QueuedMessage, Wanted, Write, Written};
+use crate::queue::{Depth, DeviceCopy, MessageQueue, QueuedMessage, Wanted, Write, Written};
 use crate::{StoreError, codec};
 
 /// Writes that wait before callers have to wait themselves.
@@ -90,7 +90,7 @@ async fn transact(pool: &PgPool, ids: &Mutex<Ids>, writes: &[Write]) -> Result<V
     let mut tries = 0;
     loop {
         let mut tx = pool.begin().await?;
-        let done = match write(&mut tx, ids, writes).await {
+        let done = match write(&mut tx, ids, writes, tries).await {
             Ok(written) => tx.commit().await.map(|()| written),
             Err(error) => Err(error),
         };
@@ -103,7 +103,14 @@ async fn transact(pool: &PgPool, ids: &Mutex<Ids>, writes: &[Write]) -> Result<V
 
 /// Tables are always taken in the same order, and rows in the order of their keys, so that two writers seldom wait
 /// for each other in a circle.
-async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Result<Vec<Written>, sqlx::Error> {
+///
+/// `tries`: how often it has been tried before.
+async fn write(
+    tx: &mut PgConnection,
+    ids: &Mutex<Ids>,
+    writes: &[Write],
+    tries: usize,
+) -> Result<Vec<Written>, sqlx::Error> {
     let once = writes.iter().flat_map(|write| &write.append).filter_map(|message| {
         let receipt = message.once.as_ref()?;
         Some((receipt.key(), message.accepted_ms / 1000 / DAY))
@@ -119,19 +126,18 @@ async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Res
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {
         let mut written = Written::default();
+        let before = rows.len();
         for message in &write.append {
             if message.once.as_ref().is_some_and(|receipt| !fresh.remove(&receipt.key())) {
                 written.ids.push(None);
                 continue;
             }
             let id = ids.lock().next();
-            let delta = deltas.entry((shard(&message.recipient), &message.recipient)).or_default();
-            *delta = (delta.0 + 1, delta.1 + message.size() as i64);
-            counts.accepted += 1;
-            fates.push(message.stored());
             rows.push((id, message));
             written.ids.push(Some(id));
         }
+        // How many copies of it there are so far.
+        let mut taken: HashMap<u64, usize> = HashMap::new();
         for settlement in &write.settle {
             let size = there.remove(&(settlement.id, &*settlement.recipient));
             written.settled.push(size.is_some());
@@ -140,7 +146,23 @@ async fn write(tx: &mut PgConnection, ids: &Mutex<Ids>, writes: &[Write]) -> Res
                 *delta = (delta.0 - 1, delta.1 - size);
                 settlement.outcome.count(&mut counts, 1);
                 fates.push(settlement.fate());
+                // Where a message of another node is in the way, so that it has to be tried again, it is passed by.
+                taken.insert(settlement.id, tries * 16);
             }
+        }
+        for DeviceCopy { of, message } in &write.copies {
+            let id = taken.get_mut(of).map(|nth| {
+                *nth += 1;
+                Ids::of_copy(*of, *nth - 1)
+            });
+            rows.extend(id.map(|id| (id, message)));
+            written.copies.push(id);
+        }
+        for (_, message) in &rows[before..] {
+            let delta = deltas.entry((shard(&message.recipient), &message.recipient)).or_default();
+            *delta = (delta.0 + 1, delta.1 + message.size() as i64);
+            counts.accepted += 1;
+            fates.push(message.stored());
         }
         fates.extend(write.fates.iter().cloned());
         for entry in &write.entries {

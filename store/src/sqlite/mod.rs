@@ -385,7 +385,8 @@ fn revision(column: i64) -> Revision {
 #[async_trait::async_trait]
 impl MessageQueue for Sqlite {
     async fn write(&self, write: Write) -> Result<Written, StoreError> {
-        let bodies = write.append.iter().map(codec::put_message).collect();
+        let messages = write.append.iter().chain(write.copies.iter().map(|copy| &copy.message));
+        let bodies = messages.map(codec::put_message).collect();
         let entries = write.entries.iter().map(codec::put_entry).collect();
         let reports = write.reached.iter().map(states::Report::new).collect();
         self.ask(|tx| Op::Write { write, bodies, entries, reports, tx }).await

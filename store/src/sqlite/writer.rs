@@ -26,7 +26,7 @@ use crate::conversation::ConversationId;
 use crate::fate::{Counts, Fate};
 use crate::ids::Ids;
 use crate::location::Revision;
-use crate::queue::{Write, Written};
+use crate::queue::{DeviceCopy, NewMessage, Write, Written};
 use crate::{StoreError, codec};
 
 /// Operations in one commit.
@@ -170,6 +170,8 @@ struct Batch {
     /// The first message's id; the others follow in steps of [`Ids::STEP`].
     first_id: u64,
     queued: Vec<Queued>,
+    /// Copies, in the places of messages that are settled.
+    placed: Vec<Queued>,
     /// Of the history, with ids like those of messages.
     entries: Vec<Put>,
     /// Conversations and members that may not be on disk.
@@ -286,7 +288,7 @@ impl Writer {
             // What only takes away goes first and by itself, for it makes room.
             let (away, others): (Vec<Op>, Vec<Op>) = ops.drain(..).partition(|op| {
                 matches!(op, Op::Write { write, .. }
-                    if write.append.is_empty() && write.entries.is_empty() && write.reached.is_empty())
+                    if write.append.is_empty() && write.copies.is_empty() && write.entries.is_empty() && write.reached.is_empty())
             });
             if !away.is_empty() {
                 self.turn(away.into_iter(), true).await;
@@ -396,7 +398,8 @@ impl Writer {
 
     fn sort_write(&mut self, write: Write, bodies: Vec<Vec<u8>>, entries: Vec<Vec<u8>>, batch: &mut Batch) -> Written {
         let mut written = Written::default();
-        for (message, body) in write.append.into_iter().zip(bodies) {
+        let mut bodies = bodies.into_iter();
+        for (message, body) in write.append.into_iter().zip(bodies.by_ref()) {
             if let Some(receipt) = &message.once
                 && !self.first(message.accepted_ms / 1000 / DAY, receipt.key(), batch)
             {
@@ -404,16 +407,8 @@ impl Writer {
                 continue;
             }
             let id = batch.first_id + batch.queued.len() as u64 * Ids::STEP;
-            batch.fates.push(message.stored());
-            batch.queued.push(Queued {
-                id,
-                size: message.size() as u64,
-                recipient: message.recipient,
-                device: message.device,
-                expires_at: message.expires_at,
-                data: Bytes::from(body),
-            });
-            batch.counts.accepted += 1;
+            let queued = batch.count(id, message, body);
+            batch.queued.push(queued);
             written.ids.push(Some(id));
         }
         for (entry, data) in write.entries.into_iter().zip(entries) {
@@ -431,6 +426,8 @@ impl Writer {
             written.entries.push(Some(id));
         }
         let index = self.shared.index.lock();
+        // How many copies of it there are so far.
+        let mut taken: AHashMap<u64, usize> = AHashMap::new();
         for settlement in write.settle {
             let there =
                 index.backlog.contains(&settlement.recipient, settlement.id) && batch.taken.insert(settlement.id);
@@ -438,8 +435,20 @@ impl Writer {
             if there {
                 settlement.outcome.count(&mut batch.counts, 1);
                 batch.fates.push(settlement.fate());
+                taken.insert(settlement.id, 0);
                 batch.settled.push((settlement.recipient, settlement.id));
             }
+        }
+        for (DeviceCopy { of, message }, body) in write.copies.into_iter().zip(bodies) {
+            let id = taken.get_mut(&of).map(|nth| {
+                *nth += 1;
+                Ids::of_copy(of, *nth - 1)
+            });
+            if let Some(id) = id {
+                let placed = batch.count(id, message, body);
+                batch.placed.push(placed);
+            }
+            written.copies.push(id);
         }
         batch.fates.extend(write.fates);
         written
@@ -489,6 +498,14 @@ impl Writer {
         for day in days {
             let args = self.queue_arguments(&nothing, &[], Some(day))?;
             self.conn.execute(sqlx::query_with(queue_script!(), args)).await?;
+        }
+        if !batch.placed.is_empty() {
+            let (bodies, places) = laid_out(batch.placed.iter().map(|placed| &*placed.data));
+            let ids: Vec<u64> = batch.placed.iter().map(|placed| placed.id).collect();
+            let text = "insert into message (id, data)
+                 select id.value, substr(?, place.value >> 32, place.value & 4294967295)
+                 from json_each(?) as id join json_each(?) as place on place.key = id.key";
+            self.conn.execute(sqlx::query(text).bind(bodies).bind(json(&ids)).bind(json(&places))).await?;
         }
         self.write_locations(batch).await?;
         self.write_chat(batch).await?;
@@ -685,7 +702,9 @@ impl Writer {
     /// Shows the readers what is now on disk, before anybody is told.
     fn apply(&mut self, batch: &mut Batch) {
         let index = &mut *self.shared.index.lock();
-        for Queued { recipient, device, id, size, expires_at, data } in batch.queued.drain(..) {
+        for Queued { recipient, device, id, size, expires_at, data } in
+            batch.queued.drain(..).chain(batch.placed.drain(..))
+        {
             index.backlog.push(&recipient, device.as_deref(), id, size, expires_at);
             index.recent.push(id, data);
         }
@@ -934,6 +953,20 @@ impl Op {
 }
 
 impl Batch {
+    /// Counts a message that is accepted under this id.
+    fn count(&mut self, id: u64, message: NewMessage, body: Vec<u8>) -> Queued {
+        self.fates.push(message.stored());
+        self.counts.accepted += 1;
+        Queued {
+            id,
+            size: message.size() as u64,
+            recipient: message.recipient,
+            device: message.device,
+            expires_at: message.expires_at,
+            data: Bytes::from(body),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.fates.is_empty()
             && self.lingered.is_empty()
@@ -942,11 +975,12 @@ impl Batch {
             && !self.has_more()
     }
 
-    /// Whether accounts, bindings, chat or what is forgotten come along.
+    /// Whether copies, accounts, bindings, chat or what is forgotten come along.
     fn has_more(&self) -> bool {
         !(self.accounts.is_empty()
             && self.newcomers.is_empty()
             && self.reached.is_empty()
+            && self.placed.is_empty()
             && self.chats.is_empty()
             && self.groups.is_empty()
             && self.files.is_empty()

@@ -83,6 +83,7 @@ cases! {
         many_recipients_in_one_call
         settled_once_by_whoever_comes_first
         settle_and_append_in_one_write
+        copies_take_the_place_of_what_is_settled
         a_receipt_is_stored_once
         expired_stay_until_settled
         depths_are_exact

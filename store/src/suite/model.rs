@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use super::{binding, message, queue::wanted};
-use crate::{NewMessage, Outcome, QueuedMessage, Receipt, ReceiptState, Revision, Stores, Write};
+use crate::{DeviceCopy, NewMessage, Outcome, QueuedMessage, Receipt, ReceiptState, Revision, Stores, Write};
 
 const USERS: usize = 4;
 
@@ -105,7 +105,20 @@ impl Model {
                     }),
                     ..message(&user(0), None, "receipt")
                 });
-                self.append(stores, Write { append: append.collect(), settle, ..Write::default() }).await;
+                let append = append.collect();
+                // What waits for any device stays for two more; some are settled twice, and have their copies once.
+                let originals = settle.iter().filter(|settled| self.queue[&settled.id].device.is_none());
+                let copies = originals.flat_map(|settled| {
+                    ["0", "1"].map(|device| DeviceCopy {
+                        of: settled.id,
+                        message: NewMessage {
+                            expires_at: self.queue[&settled.id].expires_at,
+                            ..message(&settled.recipient, Some(device), "copy")
+                        },
+                    })
+                });
+                let copies = copies.filter(|_| *receipt).collect();
+                self.append(stores, Write { append, settle, copies, ..Write::default() }).await;
             }
             Step::Pending(n, device, limit) => {
                 let device = device.map(|device| device.to_string());
@@ -154,28 +167,37 @@ impl Model {
         for (settlement, there) in write.settle.iter().zip(written.settled) {
             assert_eq!(self.queue.remove(&settlement.id).is_some(), there);
         }
+        for (copy, id) in write.copies.into_iter().zip(written.copies) {
+            let id = id.expect("what it is a copy of was there");
+            // Behind its original, and before what came after that.
+            assert!(copy.of < id && self.queue.range(copy.of..id).all(|(_, other)| *other.body == *b"copy"));
+            self.accepted += 1;
+            assert_eq!(self.queue.insert(id, queued(id, copy.message)), None);
+        }
         for (new, id) in write.append.into_iter().zip(written.ids) {
             let fresh = new.once.as_ref().is_none_or(|receipt| self.receipts.insert(receipt.message_id.clone()));
             assert_eq!(id.is_some(), fresh);
             let Some(id) = id else { continue };
             self.accepted += 1;
             assert!(self.queue.keys().next_back().is_none_or(|last| *last < id));
-            self.queue.insert(
-                id,
-                QueuedMessage {
-                    id,
-                    recipient: new.recipient,
-                    device: new.device,
-                    sender: new.sender,
-                    message_id: new.message_id,
-                    call_id: new.call_id,
-                    headers: new.headers,
-                    body: new.body,
-                    accepted_ms: new.accepted_ms,
-                    expires_at: new.expires_at,
-                    wants: new.wants,
-                },
-            );
+            self.queue.insert(id, queued(id, new));
         }
+    }
+}
+
+/// What is to wait.
+pub(super) fn queued(id: u64, new: NewMessage) -> QueuedMessage {
+    QueuedMessage {
+        id,
+        recipient: new.recipient,
+        device: new.device,
+        sender: new.sender,
+        message_id: new.message_id,
+        call_id: new.call_id,
+        headers: new.headers,
+        body: new.body,
+        accepted_ms: new.accepted_ms,
+        expires_at: new.expires_at,
+        wants: new.wants,
     }
 }

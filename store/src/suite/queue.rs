@@ -1,8 +1,10 @@
 use bytes::Bytes;
 
 use super::message;
+use super::model::queued;
 use crate::{
-    Counts, Depth, Event, Fate, NewMessage, Outcome, QueuedMessage, Receipt, ReceiptState, Stores, Wanted, Wants, Write,
+    Counts, Depth, DeviceCopy, Event, Fate, NewMessage, Outcome, QueuedMessage, Receipt, ReceiptState, Stores, Wanted,
+    Wants, Write,
 };
 
 pub(super) fn wanted(recipient: &str, device: Option<&str>, after: u64) -> Wanted {
@@ -31,23 +33,8 @@ pub(super) async fn reads_back_what_was_appended(stores: &Stores) {
         ..message("bob@d", None, "x")
     };
     let ids = stores.queue.append(vec![full.clone(), bare.clone()]).await.unwrap();
-    let expected: Vec<QueuedMessage> = [full, bare]
-        .into_iter()
-        .zip(ids)
-        .map(|(new, id)| QueuedMessage {
-            id: id.unwrap(),
-            recipient: new.recipient,
-            device: new.device,
-            sender: new.sender,
-            message_id: new.message_id,
-            call_id: new.call_id,
-            headers: new.headers,
-            body: new.body,
-            accepted_ms: new.accepted_ms,
-            expires_at: new.expires_at,
-            wants: new.wants,
-        })
-        .collect();
+    let expected: Vec<QueuedMessage> =
+        [full, bare].into_iter().zip(ids).map(|(new, id)| queued(id.unwrap(), new)).collect();
     assert_eq!(all(stores, "bob@d").await, expected);
     assert_eq!(all(stores, "carol@d").await, []);
 }
@@ -142,6 +129,45 @@ pub(super) async fn settle_and_append_in_one_write(stores: &Stores) {
     );
     assert_eq!((fates[1].device.as_deref(), fates[1].detail), (Some("a"), 200));
     assert_eq!(fates[2], sent);
+}
+
+pub(super) async fn copies_take_the_place_of_what_is_settled(stores: &Stores) {
+    let batch = ["1", "2", "3"].map(|text| message("u@d", None, text));
+    stores.queue.append(batch.into()).await.unwrap();
+    let queued = all(stores, "u@d").await;
+    let copy = |of: usize, device| DeviceCopy {
+        of: queued[of].id,
+        message: message("u@d", Some(device), &format!("{} for {device}", of + 1)),
+    };
+    let settle = |of: usize| vec![queued[of].settled(Outcome::Delivered, Some("x"), 200, 5)];
+    // The second is taken before the first.
+    for (of, copies, expected) in [
+        (1, vec![copy(1, "a"), copy(1, "b"), copy(0, "a")], [true, true, false]),
+        (0, vec![copy(0, "b"), copy(0, "a"), copy(0, "c")], [true; 3]),
+    ] {
+        let write = Write { settle: settle(of), copies, ..Write::default() };
+        let written = stores.queue.write(write.clone()).await.unwrap();
+        assert_eq!(written.copies.iter().map(Option::is_some).collect::<Vec<_>>(), expected);
+        // What is settled has no more copies.
+        let written = stores.queue.write(write).await.unwrap();
+        assert_eq!((written.settled, written.copies), (vec![false], vec![None; 3]));
+    }
+    let texts_for = async |device| {
+        let found = stores.queue.pending(&[wanted("u@d", Some(device), 0)], 10).await.unwrap().remove(0);
+        assert!(found.is_sorted_by_key(|message| message.id));
+        found.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts_for("a").await, ["1 for a", "2 for a", "3"]);
+    assert_eq!(texts_for("b").await, ["1 for b", "2 for b", "3"]);
+    assert_eq!(texts_for("c").await, ["1 for c", "3"]);
+    // They are messages like others.
+    let later = stores.queue.append(vec![message("u@d", None, "4")]).await.unwrap();
+    let waiting = all(stores, "u@d").await;
+    assert_eq!(waiting.last().map(|message| message.id), later[0]);
+    let settle = waiting.iter().map(|message| message.settled(Outcome::Delivered, None, 200, 6)).collect();
+    assert_eq!(stores.queue.settle(settle).await.unwrap(), [true; 7]);
+    let expected = Counts { accepted: 9, delivered: 9, ..Counts::default() };
+    assert_eq!(stores.fates.counts().await.unwrap(), expected);
 }
 
 pub(super) async fn a_receipt_is_stored_once(stores: &Stores) {

@@ -11,8 +11,8 @@ use super::conversations::entry;
 use super::{binding, message, queue::wanted};
 use crate::sqlite::Sqlite;
 use crate::{
-    ConversationId, Cursor, Event, Fate, FateLog, MessageQueue, NewMessage, Outcome, Receipt, ReceiptState, Receipts,
-    Revision, StoreError, Stores, Write,
+    ConversationId, Cursor, DeviceCopy, Event, Fate, FateLog, MessageQueue, NewMessage, Outcome, Receipt, ReceiptState,
+    Receipts, Revision, StoreError, Stores, Write,
 };
 
 async fn open(dir: &Path) -> Stores {
@@ -66,6 +66,31 @@ async fn all_is_there_after_a_restart_with_or_without_close() {
             assert!(matches!(stores.queue.append(vec![message("u@d", None, "x")]).await, Err(StoreError::Closed)));
             assert!(!dir.path().join("chappe.db-wal").exists());
         }
+    }
+}
+
+#[tokio::test]
+async fn copies_keep_their_places_over_a_restart_and_a_sweep() {
+    let dir = tempfile::tempdir().unwrap();
+    let stores = open(dir.path()).await;
+    stores.queue.append((0..200).map(|n| message("bob@d", None, &n.to_string())).collect()).await.unwrap();
+    let queued = stores.queue.pending(&[wanted("bob@d", None, 0)], 200).await.unwrap().remove(0);
+    // Every other one is taken, in the opposite order.
+    for taken in queued.iter().skip(1).step_by(2).rev() {
+        let text = String::from_utf8_lossy(&taken.body).into_owned();
+        let copies = vec![DeviceCopy { of: taken.id, message: message("bob@d", Some("b"), &text) }];
+        let settle = vec![taken.settled(Outcome::Delivered, Some("a"), 200, 1)];
+        stores.queue.write(Write { settle, copies, ..Write::default() }).await.unwrap();
+    }
+    drop(stores);
+    for round in 0..3 {
+        let stores = open(dir.path()).await;
+        let found = stores.queue.pending(&[wanted("bob@d", Some("b"), 0)], 1000).await.unwrap().remove(0);
+        let texts: Vec<_> = found.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
+        assert_eq!(texts, (0..200).map(|n| n.to_string()).collect::<Vec<_>>(), "{round}");
+        // A backup sweeps.
+        stores.backup(&dir.path().join(format!("copy{round}.db"))).await.unwrap();
+        stores.close().await.unwrap();
     }
 }
 
