@@ -1,4 +1,11 @@
-//! What the drain of stored messages decides without them: how fast a device is served, and what has gone lately.
+//! What the drain of stored messages decides without them: how fast a device is served, which of its conversations rest, what
+//! has gone lately, and what is kept for devices that another one was faster than.
+
+mod lanes;
+mod owed;
+
+pub use lanes::Lanes;
+pub use owed::{Ended, Owed, Written};
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};

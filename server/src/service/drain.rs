@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::RandomState;
-use chappe_chat::drain::{Pace, Settled};
+use chappe_chat::drain::{Lanes, Owed, Pace, Settled};
 use chappe_chat::patience::Patience;
 use chappe_sip::Flow;
 use chappe_sip::registrar::Binding;
-use chappe_store::{QueuedMessage, Settlement, Write};
+use chappe_store::{NewMessage, QueuedMessage, Settlement, Write};
 use tokio::sync::mpsc;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
@@ -80,13 +80,16 @@ enum News {
     Resume {
         key: Key,
     },
+    /// A message has ended elsewhere; copies are for devices that have not got it.
     Settle {
-        settlements: Vec<Settlement>,
+        settlement: Settlement,
+        copies: Vec<NewMessage>,
     },
-    /// `done`: on disk; else they are still there.
+    /// `done`: on disk; else they are still there. `copies`: for which device, of which message, and under which id.
     Settled {
         ids: Vec<u64>,
         done: bool,
+        copies: Vec<(Key, u64, Option<u64>)>,
     },
 }
 
@@ -146,9 +149,9 @@ pub fn kick_device(core: &Core, aor: &str, device: &str) {
     core.drain.tell(News::Kick { aor: aor.into(), device: Some(device.into()), registered: None });
 }
 
-/// Ends the wait of messages, in the next write.
-pub fn settle(core: &Core, settlements: Vec<Settlement>) {
-    core.drain.tell(News::Settle { settlements });
+/// Ends the wait of a message that was for any device, in the next write; `copies` are for devices that have not got it.
+pub fn settle(core: &Core, settlement: Settlement, copies: Vec<NewMessage>) {
+    core.drain.tell(News::Settle { settlement, copies });
 }
 
 /// A chat session is done with a message that it was given.
@@ -191,24 +194,14 @@ struct Session {
     overtaken: bool,
     /// When the device registered, where that began the session: what was accepted before has waited.
     came: Option<u64>,
-    /// Conversations, by the other side, that have to wait: what is behind must not overtake.
-    resting: HashSet<Box<str>, RandomState>,
+    /// Conversations that have to wait: what is behind must not overtake.
+    lanes: Lanes,
     pace: Pace,
 }
 
-impl Session {
-    /// What is in the backlog is read once more, but for what is not in the store any more.
-    fn read_anew(&mut self, key: &Key, owed: &HashSet<(Key, u64), RandomState>) {
-        self.backlog.retain(|message| owed.contains(&(key.clone(), message.id)));
-        (self.after, self.again) = (0, true);
-        self.overtaken = matches!(self.phase, Phase::Loading);
-    }
-}
-
-/// A message that a chat session has, and the registration of the device that it is tried on.
+/// A message that a chat session has, and the registration of the device that it was handed over for, or sent to last.
 struct OnLine {
     letter: Arc<Letter>,
-    flow: Option<Flow>,
     stamp: u64,
 }
 
@@ -219,9 +212,8 @@ struct Sessions {
     handed: HashMap<Key, HashMap<u64, OnLine, RandomState>, RandomState>,
     /// Devices that did not take the last MESSAGE, and that are still registered as they were then.
     tried: HashMap<Key, Patience<Registration>, RandomState>,
-    /// Messages that another device of the user has taken while this one was being sent them: kept for it should it not
-    /// take them.
-    owed: HashSet<(Key, u64), RandomState>,
+    /// Messages that another device of the user has taken while this one was being sent them.
+    owed: Owed<Key, Settlement>,
     /// Messages that are settled but perhaps not on disk yet: never sent again.
     settling: HashSet<u64, RandomState>,
     settled: Settled,
@@ -236,7 +228,7 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
         sessions: HashMap::default(),
         handed: HashMap::default(),
         tried: HashMap::default(),
-        owed: HashSet::default(),
+        owed: Owed::default(),
         settling: HashSet::default(),
         settled: Settled::default(),
         wanted: Vec::new(),
@@ -270,18 +262,17 @@ impl Sessions {
                     self.next(key);
                 }
             }
-            News::Settle { settlements } => {
-                for settlement in settlements {
-                    // A message that a device took while it was being stored.
-                    self.settle(settlement, false);
-                }
-            }
-            News::Settled { ids, done } => {
+            // A device took it while it was being stored.
+            News::Settle { settlement, copies } => self.taken(settlement, copies),
+            News::Settled { ids, done, copies } => {
                 for id in ids {
                     self.settling.remove(&id);
                     if done {
                         self.settled.push(id);
                     }
+                }
+                for (key, of, copy) in copies {
+                    self.copied(&key, of, copy);
                 }
             }
         }

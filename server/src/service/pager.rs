@@ -256,29 +256,14 @@ impl Pager {
     /// Begins a write; its end comes back through [`stored`]. `Err` where there is no room for it.
     fn store(&self, turn: &Turn<'_>, token: Token, device: Option<Box<str>>) -> Result<(), u16> {
         let core = turn.core;
-        let Lifetime::Keep(seconds) = self.lifetime else { return Err(480) };
-        if core.waiting.is_full(&self.recipient.aor, device.is_some(), core.settings.queue_per_user) {
+        let Some(message) = self.to_store(device) else { return Err(480) };
+        if core.waiting.is_full(&self.recipient.aor, message.device.is_some(), core.settings.queue_per_user) {
             return Err(480);
         }
         if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
             core.counters.shed(crate::metrics::Shed::Store);
             return Err(503);
         }
-        let now = epoch_ms();
-        let date = chappe_sip::header::Date::from_unix(now / 1000).to_string();
-        let message = NewMessage {
-            recipient: self.recipient.aor.clone(),
-            sender: self.sender.clone(),
-            message_id: self.facts.message_id.clone(),
-            call_id: String::from_utf8_lossy(self.message.call_id()).into(),
-            headers: kept_headers(&self.message, &date, &self.voucher),
-            body: Bytes::copy_from_slice(self.message.body()),
-            accepted_ms: now,
-            expires_at: now / 1000 + seconds,
-            wants: if device.is_some() { Default::default() } else { self.facts.wants },
-            once: self.once().filter(|_| device.is_none()),
-            device,
-        };
         let (core, cell) = (Arc::clone(core), turn.cell);
         let copy = message.device.is_some();
         let at = Arc::clone(&core);
@@ -310,6 +295,26 @@ impl Pager {
         Ok(())
     }
 
+    /// The message as it is kept; `None` where it is only for now.
+    fn to_store(&self, device: Option<Box<str>>) -> Option<NewMessage> {
+        let Lifetime::Keep(seconds) = self.lifetime else { return None };
+        let now = epoch_ms();
+        let date = chappe_sip::header::Date::from_unix(now / 1000).to_string();
+        Some(NewMessage {
+            recipient: self.recipient.aor.clone(),
+            sender: self.sender.clone(),
+            message_id: self.facts.message_id.clone(),
+            call_id: String::from_utf8_lossy(self.message.call_id()).into(),
+            headers: kept_headers(&self.message, &date, &self.voucher),
+            body: Bytes::copy_from_slice(self.message.body()),
+            accepted_ms: now,
+            expires_at: now / 1000 + seconds,
+            wants: if device.is_some() { Default::default() } else { self.facts.wants },
+            once: self.once().filter(|_| device.is_none()),
+            device,
+        })
+    }
+
     /// A sender that has seen no answer may send again under another Call-ID: one with an id is stored once. So is a receipt,
     /// whoever tells it.
     fn once(&self) -> Option<Receipt> {
@@ -328,26 +333,29 @@ impl Pager {
 
     /// A device has the message; those that it was not sent to, as they are away, get it when they come.
     fn keep_for_others(&self, turn: &Turn<'_>, token: Token) {
-        if matches!(self.lifetime, Lifetime::NowOnly) {
-            return;
-        }
-        let aor = &*self.recipient.aor;
-        let sent = |name: &str| self.devices.iter().any(|device| *device.name == *name);
-        let others = turn.core.location.with(aor, |bindings| {
-            drain::other_devices(turn.core, aor, bindings, |b| b.instance_id().is_some() && !sent(b.device()))
-        });
-        for device in others {
+        for device in self.others(turn.core) {
             // The message has arrived; a copy that finds no room is no loss of it.
             let _ = self.store(turn, token, Some(device));
         }
+    }
+
+    /// Devices that are to get it when they come.
+    fn others(&self, core: &Core) -> Vec<Box<str>> {
+        if matches!(self.lifetime, Lifetime::NowOnly) {
+            return Vec::new();
+        }
+        let aor = &*self.recipient.aor;
+        let sent = |name: &str| self.devices.iter().any(|device| *device.name == *name);
+        core.location.with(aor, |bindings| {
+            drain::other_devices(core, aor, bindings, |b| b.instance_id().is_some() && !sent(b.device()))
+        })
     }
 
     /// A device took a message that had been stored meanwhile.
     fn withdraw(&mut self, turn: &mut Turn<'_>, token: Token, device: usize) {
         let core = turn.core;
         self.delivered(core, device);
-        self.keep_for_others(turn, token);
-        let Some(id) = self.stored else { return };
+        let Some(id) = self.stored else { return self.keep_for_others(turn, token) };
         let settlement = Settlement {
             id,
             recipient: self.recipient.aor.clone(),
@@ -358,7 +366,8 @@ impl Pager {
             detail: 200,
             at_ms: epoch_ms(),
         };
-        drain::settle(core, vec![settlement]);
+        let copies = self.others(core).into_iter().filter_map(|device| self.to_store(Some(device)));
+        drain::settle(core, settlement, copies.collect());
     }
 
     /// A device has the message: its receipt, where the device sends none.

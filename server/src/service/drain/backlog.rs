@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use chappe_store::{QueuedMessage, Wanted};
 
-use super::{Key, News, OnLine, Phase, Sessions};
+use super::{Key, News, OnLine, Phase, Session, Sessions};
 use crate::core::epoch_seconds;
 use crate::service::chat::{self, Letter};
 use crate::service::pager::stamp;
@@ -45,6 +45,29 @@ impl Sessions {
         Wanted { recipient: key.0.clone(), device: Some(key.1.clone()), after }
     }
 
+    /// What is waiting for a device is read once more, from the first.
+    pub(super) fn read_anew(&mut self, key: &Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        (session.after, session.again) = (0, true);
+        session.overtaken = matches!(session.phase, Phase::Loading);
+        if matches!(session.phase, Phase::Full) {
+            session.phase = Phase::Loading;
+            session.again = false;
+            self.wanted.push(key.clone());
+        }
+        for message in std::mem::take(&mut session.backlog) {
+            self.left(key, &message);
+        }
+    }
+
+    /// A message came to be in the queue of a device behind which has been read already, perhaps.
+    pub(super) fn read_from(&mut self, key: &Key, id: u64) {
+        let is_behind = |session: &Session| session.after >= id || matches!(session.phase, Phase::Loading);
+        if self.sessions.get(key).is_some_and(is_behind) {
+            self.read_anew(key);
+        }
+    }
+
     pub(super) fn loaded(&mut self, key: Key, messages: Option<Vec<QueuedMessage>>) {
         let now = epoch_seconds();
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -64,7 +87,8 @@ impl Sessions {
         let handed = self.handed.get(&key);
         let is_handed = |id: u64| handed.is_some_and(|handed| handed.contains_key(&id));
         let is_settled = |id: u64| self.settling.contains(&id) || self.settled.contains(id);
-        let is_open = |m: &QueuedMessage| m.expires_at > now && !is_settled(m.id) && !is_handed(m.id);
+        let is_held = |id: u64| is_handed(id) || self.owed.holds_copy(&key, id);
+        let is_open = |m: &QueuedMessage| m.expires_at > now && !is_settled(m.id) && !is_held(m.id);
         session.backlog.extend(messages.into_iter().filter(is_open));
         if session.backlog.is_empty() {
             if session.again || !read_all {
@@ -111,8 +135,8 @@ impl Sessions {
         }
         session.pace.spend();
         let Some(message) = session.backlog.pop_front() else { return };
-        let rests = session.resting.contains(&message.sender);
-        let is_owed = self.owed.contains(&(key.clone(), message.id));
+        let rests = session.lanes.rests(&message.sender);
+        let is_owed = self.owed.is_owed(&key, message.id);
         if rests || (self.is_settled(message.id) && !is_owed) {
             self.left(&key, &message);
             return self.next(key);
@@ -125,7 +149,7 @@ impl Sessions {
         let waited = message.accepted_ms < came.max(binding.registered() * 1000);
         let (letter, stamp) = (Letter::new(message), stamp(&binding));
         if chat::deliver(&self.core, &key.0, &binding, &letter, waited) {
-            let one = OnLine { letter: Arc::clone(&letter), flow: binding.flow, stamp };
+            let one = OnLine { letter: Arc::clone(&letter), stamp };
             self.handed.entry(key.clone()).or_default().insert(letter.id(), one);
             return self.next(key);
         }

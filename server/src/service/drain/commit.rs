@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_store::{Outcome, ReceiptState, Wants, Write};
+use chappe_store::{NewMessage, Outcome, ReceiptState, Wants, Write};
 
-use super::{News, Sessions, kick};
+use super::{Key, News, Sessions, kick, kick_device};
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::service::receipt;
 
 impl Sessions {
     /// Puts the outcomes of this round on disk, in one write.
     pub(super) fn flush(&mut self) {
-        if self.write.settle.is_empty() && self.write.append.is_empty() {
+        if self.write.settle.is_empty() && self.write.append.is_empty() && self.write.copies.is_empty() {
             return;
         }
         let write = std::mem::take(&mut self.write);
@@ -26,6 +26,8 @@ async fn commit(core: Arc<Core>, write: Write) {
     let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
     let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
     let new: Vec<(Box<str>, bool)> = write.append.iter().map(|m| (m.recipient.clone(), m.device.is_some())).collect();
+    let copies: Vec<(Key, u64)> =
+        write.copies.iter().filter_map(|copy| Some((for_device(&copy.message)?, copy.of))).collect();
     // A full disk gives way to nothing but room; what is not settled would be delivered again.
     let mut pause = Duration::from_millis(100);
     let written = loop {
@@ -44,7 +46,10 @@ async fn commit(core: Arc<Core>, write: Write) {
             }
         }
     };
-    let Some(written) = written else { return core.drain.tell(News::Settled { ids, done: false }) };
+    let Some(written) = written else {
+        let copies = copies.into_iter().map(|(key, of)| (key, of, None)).collect();
+        return core.drain.tell(News::Settled { ids, done: false, copies });
+    };
     for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
         if *was_there {
             core.ledger.settled(outcome);
@@ -61,7 +66,20 @@ async fn commit(core: Arc<Core>, write: Write) {
         }
         kick(&core, &recipient);
     }
-    core.drain.tell(News::Settled { ids, done: true });
+    let copies: Vec<_> = copies.into_iter().zip(&written.copies).map(|((key, of), id)| (key, of, *id)).collect();
+    for (key, _, _) in copies.iter().filter(|(_, _, id)| id.is_some()) {
+        core.waiting.add(&key.0, true, 1);
+        core.ledger.stored();
+    }
+    core.drain.tell(News::Settled { ids, done: true, copies: copies.clone() });
+    for (key, _, _) in copies {
+        kick_device(&core, &key.0, &key.1);
+    }
+}
+
+/// Whom a copy is for.
+fn for_device(copy: &NewMessage) -> Option<Key> {
+    Some((copy.recipient.clone(), copy.device.clone()?))
 }
 
 /// Messages in one sweep.

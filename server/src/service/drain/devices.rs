@@ -1,10 +1,10 @@
 //! Which devices are served: who registers, who is there, who left.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chappe_chat::drain::Pace;
+use chappe_chat::drain::{Lanes, Pace};
 use chappe_chat::patience::Patience;
 use chappe_sip::registrar::{Binding, Target, targets};
 
@@ -45,7 +45,7 @@ impl Sessions {
                         after: 0,
                         again: false,
                         overtaken: false,
-                        resting: HashSet::default(),
+                        lanes: Lanes::default(),
                         came: registered,
                         pace: Pace::new(Instant::now()),
                     };
@@ -60,18 +60,14 @@ impl Sessions {
     /// the flow that it has now.
     pub(super) fn is_back(&mut self, key: &Key, registered: Option<u64>) {
         if let Some(binding) = self.binding(key)
-            && let Some(handed) = self.handed.get_mut(key)
+            && let Some(handed) = self.handed.get(key)
         {
             chat::is_over(&self.core, &key.0, &binding, handed.values().map(|one| &*one.letter));
-            for one in handed.values_mut().filter(|one| one.flow != binding.flow) {
-                (one.flow, one.stamp) = (binding.flow, stamp(&binding));
-            }
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.came = registered;
-        if !session.resting.is_empty() {
-            session.resting.clear();
-            session.read_anew(key, &self.owed);
+        if session.lanes.clear() {
+            self.read_anew(key);
         }
     }
 

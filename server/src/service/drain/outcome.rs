@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_store::{NewMessage, Outcome, QueuedMessage, ReceiptState, Settlement, Wants};
+use chappe_chat::drain::{Ended, Written};
+use chappe_store::{DeviceCopy, NewMessage, Outcome, QueuedMessage, ReceiptState, Settlement, Wants};
 
 use super::{Handed, Key, News, OnLine, Phase, Sessions, other_devices};
 use crate::core::epoch_ms;
@@ -29,10 +30,12 @@ impl Sessions {
                 let lane = message.sender.clone();
                 // It was tried where the device is not any more, and that registration found it under way.
                 let retry = retry.or_else(|| self.is_elsewhere(&key, stamp).then_some(AGAIN));
-                let session = self.sessions.get_mut(&key);
-                let rests = session.is_none_or(|session| session.resting.insert(lane.clone()));
+                let wait = match self.sessions.get_mut(&key) {
+                    Some(session) => session.lanes.rest(&lane, retry),
+                    None => retry,
+                };
                 self.left(&key, message);
-                if rests && let Some(wait) = retry {
+                if let Some(wait) = wait {
                     let (core, key) = (Arc::clone(&self.core), key.clone());
                     self.core.runtime.spawn(async move {
                         tokio::time::sleep(wait).await;
@@ -53,33 +56,23 @@ impl Sessions {
     pub(super) fn retry(&mut self, key: Key, lane: &str) {
         match self.sessions.get_mut(&key) {
             Some(session) => {
-                session.resting.remove(lane);
-                session.read_anew(&key, &self.owed);
-                if matches!(session.phase, Phase::Full) {
-                    session.phase = Phase::Loading;
-                    session.again = false;
-                    self.wanted.push(key);
-                }
+                session.lanes.go_on(lane);
+                self.read_anew(&key);
             }
             None => self.kick(key.0, Some(key.1), None),
         }
     }
 
     pub(super) fn refused(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
-        if self.owed.remove(&(key.clone(), message.id)) {
-            return;
+        if let Some(settlement) = self.first(key, message, Outcome::Refused, status) {
+            self.receipt(message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
+            self.settle(settlement, message.device.is_some());
         }
-        let settlement = message.settled(Outcome::Refused, Some(&key.1), status, epoch_ms());
-        self.receipt(message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
-        self.settle(settlement, message.device.is_some());
     }
 
     pub(super) fn delivered(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
         let core = Arc::clone(&self.core);
-        if self.owed.remove(&(key.clone(), message.id)) {
-            // Settled, with its receipt, when the first device took it.
-            return;
-        }
+        let Some(settlement) = self.first(key, message, Outcome::Delivered, status) else { return };
         let is_message = message.device.is_none();
         let is_told = is_message && message.wants.contains(Wants::POSITIVE_DELIVERY);
         let (mut answers_itself, mut others) = (true, Vec::new());
@@ -96,22 +89,71 @@ impl Sessions {
         });
         // The user's other devices get theirs when they come.
         for device in others.into_iter().filter(|device| **device != *key.1) {
-            if self.holds(&key.0, &device, message.id) {
-                self.owed.insert(((key.0.clone(), device), message.id));
-            } else if !core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
-                self.write.append.push(copy(message, &device));
-            }
+            self.keep(message.id, copy(message, &device));
         }
         if is_told && !answers_itself {
             self.receipt(message, ReceiptState::Delivered, Wants::POSITIVE_DELIVERY);
         }
-        self.settle(message.settled(Outcome::Delivered, Some(&key.1), status, epoch_ms()), !is_message);
+        self.settle(settlement, !is_message);
     }
 
-    /// A device has not taken a message; where another has, this one gets a copy of its own.
+    /// A device took a message that was for any, in a way that the drain has no part in.
+    pub(super) fn taken(&mut self, settlement: Settlement, copies: Vec<NewMessage>) {
+        for copy in copies {
+            self.keep(settlement.id, copy);
+        }
+        self.settle(settlement, false);
+    }
+
+    /// Ends the wait of a message, unless another device has done that before: then only the copy of this one ends.
+    fn first(&mut self, key: &Key, message: &QueuedMessage, outcome: Outcome, status: u16) -> Option<Settlement> {
+        let settlement = message.settled(outcome, Some(&key.1), status, epoch_ms());
+        match self.owed.ended(key, message.id, settlement) {
+            Ended::First(settlement) => return Some(settlement),
+            Ended::Copy(id, settlement) => self.settle(Settlement { id, ..settlement }, true),
+            Ended::Later => {}
+        }
+        None
+    }
+
+    /// Keeps a message that is being settled for a device that has not got it, if there is room.
+    fn keep(&mut self, of: u64, message: NewMessage) {
+        let core = &self.core;
+        let Some(device) = message.device.clone() else { return };
+        let key = (message.recipient.clone(), device);
+        if self.holds(&key.0, &key.1, of) {
+            self.owed.owe(key, of);
+        } else if core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
+            return;
+        }
+        self.write.copies.push(DeviceCopy { of, message });
+    }
+
+    /// The copy of a message for a device is on disk under this id, or is not to be.
+    pub(super) fn copied(&mut self, key: &Key, of: u64, copy: Option<u64>) {
+        match (self.owed.written(key, of, copy), copy) {
+            (Written::Ended(settlement), Some(id)) => self.settle(Settlement { id, ..settlement }, true),
+            // A read was faster than the news of it.
+            (Written::Held, Some(id)) => {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    session.backlog.retain(|message| message.id != id);
+                }
+            }
+            (Written::Waits, Some(id)) => self.read_from(key, id),
+            (_, None) => {}
+        }
+    }
+
+    /// A device has not taken a message. Where another has, the copy of this one waits, if the device will be back.
     pub(super) fn left(&mut self, key: &Key, message: &QueuedMessage) {
-        if self.owed.remove(&(key.clone(), message.id)) && self.comes_again(key) {
-            self.write.append.push(copy(message, &key.1));
+        if !self.owed.is_owed(key, message.id) {
+            return;
+        }
+        if self.comes_again(key) {
+            self.owed.left(key, message.id);
+        } else {
+            // Not the first to be done with it.
+            self.first(key, message, Outcome::Refused, 430);
         }
     }
 
@@ -147,7 +189,7 @@ impl Sessions {
     }
 }
 
-fn copy(message: &QueuedMessage, device: &str) -> NewMessage {
+pub(super) fn copy(message: &QueuedMessage, device: &str) -> NewMessage {
     NewMessage {
         recipient: message.recipient.clone(),
         device: Some(device.into()),

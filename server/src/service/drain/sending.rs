@@ -12,6 +12,7 @@ use super::{Attempt, Key, News, Phase, Sessions};
 use crate::core::Core;
 use crate::hops::Hop;
 use crate::service::chat::{self, Letter};
+use crate::service::pager::stamp;
 use crate::service::proxy::path_beyond_us;
 use crate::shard::Turn;
 use crate::work::{Token, Work};
@@ -41,9 +42,14 @@ pub fn launch(
 impl Sessions {
     /// Sends a message that a chat session has by MESSAGE.
     pub(super) fn page(&mut self, key: &Key, id: u64) {
-        let Some(one) = self.handed.get(key).and_then(|handed| handed.get(&id)) else { return };
-        match self.binding(key) {
-            Some(binding) => self.launch(key.clone(), binding, &one.letter),
+        let binding = self.binding(key);
+        let Some(one) = self.handed.get_mut(key).and_then(|handed| handed.get_mut(&id)) else { return };
+        if let Some(binding) = &binding {
+            one.stamp = stamp(binding);
+        }
+        let letter = Arc::clone(&one.letter);
+        match binding {
+            Some(binding) => self.launch(key.clone(), binding, &letter),
             None => self.core.drain.tell(News::Ended { key: key.clone(), id, status: 430 }),
         }
     }
