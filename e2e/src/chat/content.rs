@@ -40,6 +40,10 @@ impl Handset {
         if first {
             self.screen.push((envelope.id.clone(), envelope.body));
         }
+        // What its user wrote on another device.
+        if envelope.id.starts_with(&format!("u{}d", self.user)) {
+            return;
+        }
         // Of a copy it is told again: the first word may have been lost.
         if envelope.wants.contains("positive-delivery") {
             self.tell(&envelope.id, "delivered");

@@ -311,7 +311,8 @@ pub fn displayed(core: &Arc<Core>, request: &Request, reader: &str, author: &str
         device: Some(device),
         sender: reader.into(),
         message_id: None,
-        call_id: format!("{}@chappe", core.tag()).into(),
+        // That of the headers: the shard that it names is where the answer comes.
+        call_id: String::from_utf8_lossy(message.call_id()).into(),
         headers: headers.clone(),
         body: message.body_bytes(),
         accepted_ms: now,
