@@ -31,6 +31,7 @@ for set in "$@"; do
         need tshark tshark
         need chromium chromium
         need linphone-daemon linphone-cli
+        need pip3 python3-pip
         need '/usr/lib/postgresql/*/bin/initdb' postgresql
         need ip iproute2
         need unshare util-linux

@@ -6,6 +6,8 @@
 //! messages.
 
 mod accounts;
+mod body;
+pub mod contacts;
 mod error;
 pub mod files;
 pub mod identity;

@@ -4,23 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use bytes::Bytes;
-use futures_util::StreamExt;
 
+use crate::body;
 use crate::error::problem;
 use crate::identity::{self, Identify, User};
 
 /// Where documents are, on every listener for users.
 pub const XCAP_PATH: &str = "/xcap-root";
-
-/// How much of a body that is too long is read and thrown away, in multiples of what it may have: a client that is still
-/// sending when the connection ends never sees the answer.
-const LINGER: usize = 4;
 
 const ALLOW: &str = "GET, HEAD, PUT, DELETE";
 
@@ -82,7 +77,7 @@ pub fn router(identify: Arc<dyn Identify>, xcap: Arc<dyn Xcap>) -> Router {
 }
 
 async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
+    let (parts, content) = request.into_parts();
     let method = match parts.method {
         Method::GET | Method::HEAD => XcapMethod::Get,
         Method::PUT => XcapMethod::Put,
@@ -101,7 +96,7 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         Err(response) => return response,
     };
     let body = match method {
-        XcapMethod::Put => match read(body, shared.xcap.max_body()).await {
+        XcapMethod::Put => match body::read(content, shared.xcap.max_body()).await {
             Ok(body) => body,
             Err(response) => return response,
         },
@@ -118,26 +113,6 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Response 
         body,
     };
     answer(shared.xcap.handle(request).await)
-}
-
-// The answer is made once and sent at once.
-#[allow(clippy::result_large_err)]
-async fn read(body: Body, max: usize) -> Result<Bytes, Response> {
-    let mut stream = body.into_data_stream();
-    let (mut taken, mut length) = (Vec::new(), 0);
-    while let Some(piece) = stream.next().await {
-        let Ok(piece) = piece else { return Err(problem(StatusCode::BAD_REQUEST, "the body did not come whole")) };
-        length += piece.len();
-        if length <= max {
-            taken.extend_from_slice(&piece);
-        } else if length > max.saturating_mul(LINGER) {
-            break;
-        }
-    }
-    if length > max {
-        return Err(problem(StatusCode::PAYLOAD_TOO_LARGE, &format!("a body may have {max} bytes")));
-    }
-    Ok(taken.into())
 }
 
 /// All lines of a header as one list.

@@ -1,6 +1,7 @@
 //! The suites, one file each. A case's section is of the document its suite is named after.
 
 mod capability;
+mod carddav;
 mod chat;
 mod digest;
 mod events;
@@ -61,6 +62,7 @@ pub(crate) fn all() -> Vec<Case> {
         msrp_ws::cases(),
         msrp_endpoint::cases(),
         xcap::cases(),
+        carddav::cases(),
     ]
     .into_iter()
     .flatten()

@@ -32,8 +32,8 @@ use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
 use crate::service::{agent, drain};
 use crate::timers;
-use crate::xcap::XcapDoor;
 use crate::xcap::blocked::BlockedFeed;
+use crate::xcap::{ContactsDoor, XcapDoor};
 
 pub use operator::{event, registered, waiting};
 
@@ -228,7 +228,9 @@ impl Running {
         let settings = files::http(&self.operator.config);
         let depot = self.operator.depot.clone();
         let files = depot.map(|depot| chappe_api::files::router(depot, self.identity(), settings));
-        handsets.into_iter().chain([xcap]).chain(files).collect()
+        let contacts = Arc::new(ContactsDoor(Arc::clone(&self.core)));
+        let contacts = chappe_api::contacts::router(self.identity(), contacts);
+        handsets.into_iter().chain([xcap, contacts]).chain(files).collect()
     }
 
     /// Why it cannot go on; pends while it can.

@@ -5,6 +5,7 @@
 
 pub mod blocked;
 mod cache;
+mod contacts;
 mod door;
 mod edit;
 pub mod feed;
@@ -19,6 +20,7 @@ use parking_lot::RwLock;
 use self::cache::Cache;
 use crate::core::Core;
 
+pub use contacts::ContactsDoor;
 pub use door::XcapDoor;
 
 /// Bounds and customs.

@@ -1,3 +1,4 @@
+use axum::body::Body;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::http::Request as HttpRequest;
