@@ -24,6 +24,8 @@ pub struct Phone {
     answered: HashMap<String, String>,
     /// Status with which a MESSAGE is answered; `None`: not at all.
     pub answer: Option<&'static str>,
+    /// Parameters of the Contact with which an OPTIONS is answered; none without them.
+    pub capabilities: String,
 }
 
 /// A first copy of a request over UDP is sent again after this time (RFC 3261 T1).
@@ -45,6 +47,7 @@ impl Phone {
             inbox: VecDeque::new(),
             answered: HashMap::new(),
             answer: Some("200 OK"),
+            capabilities: String::new(),
         }
     }
 
@@ -197,7 +200,13 @@ impl Phone {
             _ => Some("200 OK"),
         };
         if let Some(status) = status {
-            let response = message.response(status, "");
+            let more = match message.method() {
+                "OPTIONS" if !self.capabilities.is_empty() => {
+                    format!("Contact: <{}>;{}\r\n", self.contact(), self.capabilities)
+                }
+                _ => String::new(),
+            };
+            let response = message.response(status, &more);
             self.wire.send(response.as_bytes())?;
             self.answered.insert(key, response);
         }
