@@ -178,7 +178,7 @@ impl Capabilities {
     pub fn accept_contact(&self, service: Service) -> Option<String> {
         match self.dialect(service) {
             Access::Cpm => Some(format!("*;{};require;explicit", icsi_param(self.named(service)))),
-            Access::SimpleIm => Some(format!("*;{SIMPLE_TAG}")),
+            Access::SimpleIm => Some(format!("*;{}", simple_param(service))),
             Access::Pager => None,
         }
     }
@@ -192,7 +192,7 @@ impl Capabilities {
     pub fn contact_tags(&self, service: Service) -> String {
         match self.dialect(service) {
             Access::Cpm => format!(";{}", icsi_param(self.named(service))),
-            Access::SimpleIm => format!(";{SIMPLE_TAG}"),
+            Access::SimpleIm => format!(";{}", simple_param(service)),
             Access::Pager => String::new(),
         }
     }
@@ -239,6 +239,16 @@ impl Asked {
                 });
             }
         }
+    }
+}
+
+/// What tells a service of SIMPLE IM: files have an IARI of their own.
+fn simple_param(service: Service) -> String {
+    match service {
+        Service::FileTransfer => {
+            format!("{SIMPLE_TAG};{IARI_TAG}=\"{}rcse.ft\"", IARI.replace(':', "%3A"))
+        }
+        _ => SIMPLE_TAG.to_owned(),
     }
 }
 

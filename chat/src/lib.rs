@@ -2,12 +2,13 @@
 //!
 //! [`Capabilities`] says how a device takes messages; [`invitation`] reads the INVITE of a session, [`outgoing`] writes
 //! one. An [`Envelope`] is a message on its way, whatever it came by and goes by. A [`leg::Leg`] brings messages to one
-//! device.
+//! device; [`file`](mod@file) decides of files that come or go by MSRP.
 
 mod access;
 mod block;
 pub mod drain;
 pub mod envelope;
+pub mod file;
 pub mod group;
 mod id;
 pub mod invitation;
