@@ -32,6 +32,7 @@ use crate::identity::Identify;
 pub use depot::{
     Content, ContentStream, Depot, FileError, Found, Incoming, NewFile, Picture, Progress, Reason, Uploaded, Which,
 };
+pub use links::{document, id_of};
 
 /// How the content server treats those who use it.
 #[derive(Debug, Clone)]

@@ -35,7 +35,7 @@ use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
 use crate::service::agent::{CallLimits, CallTable};
 use crate::service::capability::Capabilities;
-use crate::service::chat::Chat;
+use crate::service::chat::{Chat, FileBox};
 use crate::service::drain::Drain;
 use crate::service::group::Groups;
 use crate::service::notify::Watched;
@@ -130,6 +130,7 @@ pub struct Core {
     resolver: Option<Resolver>,
     net: OnceLock<Net>,
     endpoint: OnceLock<Endpoint>,
+    files: OnceLock<FileBox>,
     cells: Box<[Cell]>,
     alarm: Alarm,
     /// Keyed by the system's randomness: tags and branches cannot be guessed.
@@ -213,6 +214,7 @@ impl Core {
             runtime: parts.runtime,
             net: OnceLock::new(),
             endpoint: OnceLock::new(),
+            files: OnceLock::new(),
             alarm: Alarm::default(),
             mixer,
             serial: AtomicU64::new(1),
@@ -238,6 +240,16 @@ impl Core {
     /// Opens message sessions that end here.
     pub fn endpoint(&self) -> Option<&Endpoint> {
         self.endpoint.get()
+    }
+
+    /// Once there is a content server.
+    pub fn set_files(&self, files: FileBox) {
+        let _ = self.files.set(files);
+    }
+
+    /// The content server.
+    pub fn files(&self) -> Option<&FileBox> {
+        self.files.get()
     }
 
     /// Milliseconds since the start.

@@ -30,6 +30,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
+use crate::service::chat::FileBox;
 use crate::service::{agent, drain};
 use crate::timers;
 use crate::xcap::blocked::BlockedFeed;
@@ -138,6 +139,9 @@ impl Running {
             true => Some(Arc::new(Depot::open(files::settings(&config), Arc::clone(&stores.files))?)),
             false => None,
         };
+        if let Some(depot) = &depot {
+            core.set_files(FileBox { depot: Arc::clone(depot), base: files::base(&config, &http).into() });
+        }
 
         let changed = {
             let (core, depot) = (Arc::clone(&core), depot.clone());

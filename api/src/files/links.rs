@@ -31,8 +31,13 @@ fn is_authority(text: &str) -> bool {
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b':' | b'[' | b']' | b'_'))
 }
 
-/// The document of a file; the same time stands in it for the file and its thumbnail.
+/// The document of a file, as text.
 pub(super) fn describe(file: &Uploaded, base: &str) -> String {
+    document(file, base).to_xml()
+}
+
+/// The document of a file; the same time stands in it for the file and its thumbnail. Links begin with `base`.
+pub fn document(file: &Uploaded, base: &str) -> FileDocument {
     let until = chappe_content::until(file.expires);
     let thumbnail = file.thumbnail.as_ref().map(|(content_type, size)| FileInfo {
         size: *size,
@@ -49,5 +54,31 @@ pub(super) fn describe(file: &Uploaded, base: &str) -> String {
         until: Some(until.clone()),
         ..FileInfo::default()
     };
-    FileDocument { thumbnail, file }.to_xml()
+    FileDocument { thumbnail, file }
+}
+
+/// The id of the file that a link of ours leads to, whatever host it names; `None` for other links.
+pub fn id_of(url: &str) -> Option<&str> {
+    let (_, id) = url.split_once("://")?.1.split_once("/ft/d/")?;
+    (id.len() == 48 && id.bytes().all(|c| c.is_ascii_hexdigit())).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_ours() {
+        let id = "0123456789abcdef".repeat(3);
+        assert_eq!(id_of(&format!("https://ft.example.com/ft/d/{id}")), Some(&*id));
+        for url in [
+            format!("https://ft.example.com/ft/d/{id}0"),
+            format!("https://ft.example.com/ft/t/{id}"),
+            format!("https://ft.example.com/ft/d/{id}?x"),
+            format!("/ft/d/{id}"),
+            "https://elsewhere.example/picture".to_owned(),
+        ] {
+            assert_eq!(id_of(&url), None, "{url}");
+        }
+    }
 }

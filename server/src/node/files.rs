@@ -29,6 +29,22 @@ pub(super) fn settings(config: &Config) -> Settings {
     }
 }
 
+/// What links begin with where no request tells: what is configured, else the first HTTP listener.
+pub(super) fn base(config: &Config, http: &[std::net::SocketAddr]) -> String {
+    if let Some(url) = &config.files.url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let scheme = config.http.listen.first().map_or("http".to_owned(), |listen| listen.scheme.to_string());
+    match http.first() {
+        Some(address) if !address.ip().is_unspecified() => format!("{scheme}://{address}"),
+        address => {
+            let domain = config.domains.first().map_or_else(|| "localhost".to_owned(), ToString::to_string);
+            let port = address.map_or_else(String::new, |address| format!(":{}", address.port()));
+            format!("{scheme}://{domain}{port}")
+        }
+    }
+}
+
 pub(super) fn http(config: &Config) -> FileSettings {
     let files = &config.files;
     FileSettings { url: files.url.clone(), idle: files.idle_timeout, min_rate: files.min_rate.0 }

@@ -11,6 +11,7 @@
 //! Locks: a Line's state is held for a moment, and never while a shard or the endpoint is called. Calls tell a Line their
 //! news under the lock of their shard, so what follows from it is done by a task.
 
+mod file;
 mod intake;
 mod letter;
 mod line;
@@ -39,6 +40,7 @@ use crate::pipeline::Sender;
 use crate::service::Request;
 use crate::service::pager::is_alive;
 use crate::shard::Turn;
+pub use file::{FileBox, was_given};
 pub use letter::Letter;
 use line::Line;
 
@@ -162,6 +164,10 @@ pub fn invited(turn: &mut Turn<'_>, request: Request, peer: &Arc<Entry>) -> Resu
         {
             invitation
         }
+        Ok(invitation) if invitation.service == Service::FileTransfer && !is_blocked => {
+            let user = Arc::clone(user);
+            return file::invited(turn, request, &user, peer, &invitation);
+        }
         // As if the peer were away. A session of two is taken, and what it brings goes nowhere.
         Ok(_) if is_blocked => {
             let message = Arc::clone(&request.message);
@@ -211,7 +217,7 @@ pub fn takes_receipt(core: &Core, aor: &str, from: &str) -> bool {
 
 /// Whether a MESSAGE for a user has to go through the queue, since a device that is there takes it in a session only, or
 /// is in one with its sender.
-pub fn diverts(core: &Core, aor: &str, from: &str, size: usize) -> bool {
+pub fn diverts(core: &Core, aor: &str, from: &str, body: &[u8]) -> bool {
     if endpoint(core).is_none() {
         return false;
     }
@@ -223,7 +229,8 @@ pub fn diverts(core: &Core, aor: &str, from: &str, size: usize) -> bool {
             let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |_| true);
             found.iter().any(|target| {
                 let binding = target.binding;
-                wants_session(Capabilities::of(binding.params(), binding.user_agent()), size)
+                wants_session(Capabilities::of(binding.params(), binding.user_agent()), body.len())
+                    || file::diverts(core, binding, body)
             })
         })
 }
@@ -238,6 +245,9 @@ pub fn deliver(core: &Arc<Core>, aor: &str, binding: &Binding, letter: &Arc<Lett
     }
     let (Some(user), Some(peer)) = (core.directory.find(aor), letter.peer(core)) else { return false };
     let Some(envelope) = letter.envelope() else { return false };
+    if file::deliver(core, aor, binding, letter, &peer) {
+        return true;
+    }
     let device = Capabilities::of(binding.params(), binding.user_agent());
     let line = core.chat.find(aor, binding.device(), &peer.aor);
     let goes = match envelope.kind {

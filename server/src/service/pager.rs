@@ -118,7 +118,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     // What waits goes first: a message that overtook it would arrive out of order.
     let by_session = match facts.is_receipt {
         true => chat::takes_receipt(core, &recipient.aor, &sender),
-        false => chat::diverts(core, &recipient.aor, &sender, message.body().len()),
+        false => chat::diverts(core, &recipient.aor, &sender, message.body()),
     };
     let behind_others = storable && (core.waiting.holds_up(&recipient.aor) || by_session);
     if !behind_others {

@@ -8,7 +8,7 @@ use chappe_store::{DeviceCopy, NewMessage, Outcome, QueuedMessage, ReceiptState,
 
 use super::{Handed, Key, News, OnLine, Phase, Sessions, other_devices};
 use crate::core::epoch_ms;
-use crate::service::receipt;
+use crate::service::{chat, receipt};
 
 /// What a device did not take before it registered anew is tried again after this: the rest of its conversation has come
 /// back by then.
@@ -79,7 +79,7 @@ impl Sessions {
         core.location.with(&key.0, |bindings| {
             let binding = bindings.iter().find(|binding| binding.device() == &*key.1);
             if let Some(binding) = binding.filter(|_| is_told) {
-                answers_itself = receipt::answers_itself(binding);
+                answers_itself = receipt::answers_itself(binding) && !chat::was_given(&core, binding, message);
             }
             if is_message {
                 others = other_devices(&core, &key.0, bindings, |binding| {
