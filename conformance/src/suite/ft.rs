@@ -1,6 +1,7 @@
 //! The content server of RCS: file transfer over HTTP as rcsjta, rust-rcs and linphone do it. Needs `--http`.
 
 mod client;
+mod msrp;
 
 use crate::case::{Case, Ctx, Verdict, cases, check, fail};
 use client::{Answer, Client, Form};
@@ -23,6 +24,17 @@ pub(crate) fn cases() -> Vec<Case> {
         "3.2.5" "head" Practice "HEAD says what GET would send" => head;
         "3.2.5" "no-such-link" Practice "A link that was never given leads nowhere" => no_such_link;
         "3.2.5" "too-long" Practice "A form that nobody has room for is refused before it is sent" => too_long;
+        "3.5" "msrp-away-http" Practice "A file that comes by MSRP for somebody who is away is told of by a link" => msrp::away_to_http;
+        "3.5" "msrp-http" Practice "A file that comes by MSRP for somebody who knows HTTP only is told of by a link" => msrp::http_is_there;
+        "3.5" "msrp-away-msrp" Practice "A file that comes by MSRP for somebody who is away is brought by MSRP" => msrp::away_to_msrp;
+        "3.5" "http-msrp" Practice "A file that was uploaded is brought by MSRP to who knows nothing else, now or later" => msrp::http_to_msrp;
+        "3.5" "msrp-declined" Practice "A file that is declined is not offered again" => msrp::declined;
+        "3.5" "msrp-busy" Practice "A file is offered again to who was busy" => msrp::busy;
+        "3.5" "msrp-resume" Practice "A file that was cut is gone on with by file-range" => msrp::msrp_resume;
+        "3.5" "msrp-hash" Practice "Content with another hash than the offer's is not taken" => msrp::wrong_hash;
+        "3.5" "msrp-too-large" Practice "A file that is too large is refused with 403 and a Warning that tells the limit" => msrp::too_large;
+        "3.5" "msrp-type" Practice "A type that is not taken is refused with 415" => msrp::refused_type;
+        "3.5" "msrp-hostile" Practice "More than was offered, and content with holes, is not taken" => msrp::msrp_hostile;
     }
 }
 
