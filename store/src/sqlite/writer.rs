@@ -501,11 +501,13 @@ impl Writer {
         }
         if !batch.placed.is_empty() {
             let (bodies, places) = laid_out(batch.placed.iter().map(|placed| &*placed.data));
-            let ids: Vec<u64> = batch.placed.iter().map(|placed| placed.id).collect();
+            // The place of each under its id, in one pass: two lists side by side would take the square of their length.
+            let fields: Vec<String> =
+                batch.placed.iter().zip(places).map(|(placed, place)| format!("\"{}\":{place}", placed.id)).collect();
             let text = "insert into message (id, data)
-                 select id.value, substr(?, place.value >> 32, place.value & 4294967295)
-                 from json_each(?) as id join json_each(?) as place on place.key = id.key";
-            self.conn.execute(sqlx::query(text).bind(bodies).bind(json(&ids)).bind(json(&places))).await?;
+                 select cast(key as integer), substr(?, value >> 32, value & 4294967295) from json_each(?)";
+            let places = format!("{{{}}}", fields.join(","));
+            self.conn.execute(sqlx::query(text).bind(bodies).bind(places)).await?;
         }
         self.write_locations(batch).await?;
         self.write_chat(batch).await?;
