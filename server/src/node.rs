@@ -309,7 +309,7 @@ async fn load(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
         let full = page.len() == PAGE;
         after = page.last().map(|(aor, _)| aor.clone());
         for (aor, depth) in page {
-            core.waiting.add(&aor, false, depth.count);
+            core.waiting.add(&aor, None, depth.count);
             stored += depth.count;
         }
         if !full {

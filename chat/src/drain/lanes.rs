@@ -25,6 +25,11 @@ impl Lanes {
         self.resting.contains_key(lane)
     }
 
+    /// Whether none rests.
+    pub fn is_empty(&self) -> bool {
+        self.resting.is_empty()
+    }
+
     /// The rest of one conversation is over.
     pub fn go_on(&mut self, lane: &str) {
         self.resting.remove(lane);
@@ -54,7 +59,7 @@ mod tests {
         assert_eq!(lanes.rest("carol@d", SOON), SOON);
         lanes.go_on("bob@d");
         assert!(!lanes.rests("bob@d") && lanes.rests("carol@d"));
-        assert!(lanes.clear() && !lanes.clear());
+        assert!(!lanes.is_empty() && lanes.clear() && lanes.is_empty() && !lanes.clear());
         assert_eq!(lanes.rest("carol@d", SOON), SOON);
     }
 }

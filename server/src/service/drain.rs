@@ -47,50 +47,23 @@ enum News {
         registered: Option<u64>,
     },
     /// A device that did not take a MESSAGE may be tried again.
-    Again {
-        key: Key,
-    },
+    Again { key: Key },
     /// What a chat session gave back may be tried again.
-    Retry {
-        key: Key,
-        lane: Box<str>,
-    },
-    Loaded {
-        key: Key,
-        messages: Option<Vec<QueuedMessage>>,
-    },
+    Retry { key: Key, lane: Box<str> },
+    /// What waits for some devices; `None` where it could not be read.
+    Loaded { lists: Vec<(Key, Option<Vec<QueuedMessage>>)> },
     /// A device answered, or its flow failed.
-    Ended {
-        key: Key,
-        id: u64,
-        status: u16,
-    },
+    Ended { key: Key, id: u64, status: u16 },
     /// A chat session wants a message to be sent by MESSAGE.
-    Page {
-        key: Key,
-        id: u64,
-    },
+    Page { key: Key, id: u64 },
     /// What a chat session made of a message that it was given.
-    Handed {
-        key: Key,
-        id: u64,
-        fate: Handed,
-    },
+    Handed { key: Key, id: u64, fate: Handed },
     /// Time to go on with a device that is being paced.
-    Resume {
-        key: Key,
-    },
+    Resume { key: Key },
     /// A message has ended elsewhere; copies are for devices that have not got it.
-    Settle {
-        settlement: Settlement,
-        copies: Vec<NewMessage>,
-    },
+    Settle { settlement: Settlement, copies: Vec<NewMessage> },
     /// `done`: on disk; else they are still there. `copies`: for which device, of which message, and under which id.
-    Settled {
-        ids: Vec<u64>,
-        done: bool,
-        copies: Vec<(Key, u64, Option<u64>)>,
-    },
+    Settled { ids: Vec<u64>, done: bool, copies: Vec<(Key, u64, Option<u64>)> },
 }
 
 /// Sends news to the task.
@@ -218,6 +191,8 @@ struct Sessions {
     settling: HashSet<u64, RandomState>,
     settled: Settled,
     wanted: Vec<Key>,
+    /// Under way.
+    reads: usize,
     write: Write,
 }
 
@@ -232,6 +207,7 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
         settling: HashSet::default(),
         settled: Settled::default(),
         wanted: Vec::new(),
+        reads: 0,
         write: Write::default(),
     };
     let mut news = Vec::new();
@@ -248,7 +224,12 @@ impl Sessions {
     fn handle(&mut self, news: News) {
         match news {
             News::Kick { aor, device, registered } => self.kick(aor, device, registered),
-            News::Loaded { key, messages } => self.loaded(key, messages),
+            News::Loaded { lists } => {
+                self.reads -= 1;
+                for (key, messages) in lists {
+                    self.loaded(key, messages);
+                }
+            }
             News::Ended { key, id, status } => self.ended(key, id, status),
             News::Page { key, id } => self.page(&key, id),
             News::Handed { key, id, fate } => self.handed(key, id, fate),

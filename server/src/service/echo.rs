@@ -68,7 +68,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request) {
         match core.stored(core.stores.queue.append(vec![back])).await {
             Ok(_) => {
                 core.ledger.stored();
-                core.waiting.add(&sender.aor, false, 1);
+                core.waiting.add(&sender.aor, None, 1);
                 drain::kick(&core, &sender.aor);
             }
             Err(error) => tracing::error!(%error, "an echo could not be stored"),

@@ -126,7 +126,11 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         core.location.with(&recipient.aor, |bindings| {
             let found = targets(bindings, now, |flow| is_alive(core, flow), |_| true);
             let breadth = (core.settings.proxy.breadth(&message) / found.len().max(1) as u32).max(1);
-            for target in &found {
+            // A device that is to get others first gets this one behind them, once another has taken it.
+            let is_ready = |target: &&chappe_sip::registrar::Target<'_>| {
+                !storable || !core.waiting.holds_up_device(&recipient.aor, target.binding.device())
+            };
+            for target in found.iter().filter(is_ready) {
                 let at = devices.len();
                 devices.push(Device::of(target.binding, &facts));
                 keeps.push(target.binding.instance_id().is_some());
@@ -265,19 +269,26 @@ impl Pager {
             return Err(503);
         }
         let (core, cell) = (Arc::clone(core), turn.cell);
-        let copy = message.device.is_some();
+        let (copy, device) = (message.device.is_some(), message.device.clone());
+        let is_new = !self.devices.iter().any(|sent| Some(&sent.name) == device.as_ref());
         let at = Arc::clone(&core);
         let task = async move {
             let recipient = message.recipient.clone();
             // Counted before the write, so that a message that comes now queues behind it.
-            core.waiting.add(&recipient, copy, 1);
+            core.waiting.add(&recipient, device.as_deref(), 1);
             let result = core.stored(core.stores.queue.append(vec![message])).await;
             match &result {
-                Ok(ids) if ids.first().is_some_and(Option::is_some) => core.ledger.stored(),
+                Ok(ids) if ids.first().is_some_and(Option::is_some) => {
+                    core.ledger.stored();
+                    // One that is there gets it behind what else waits for it.
+                    if let Some(device) = device.as_deref().filter(|_| is_new) {
+                        drain::kick_device(&core, &recipient, device);
+                    }
+                }
                 // It is there already.
-                Ok(_) => core.waiting.remove(&recipient, copy),
+                Ok(_) => core.waiting.remove(&recipient, device.as_deref()),
                 Err(error) => {
-                    core.waiting.remove(&recipient, copy);
+                    core.waiting.remove(&recipient, device.as_deref());
                     core.counters.store_failed();
                     tracing::error!(%error, "a message could not be stored");
                 }
@@ -347,7 +358,8 @@ impl Pager {
         let aor = &*self.recipient.aor;
         let sent = |name: &str| self.devices.iter().any(|device| *device.name == *name);
         core.location.with(aor, |bindings| {
-            drain::other_devices(core, aor, bindings, |b| b.instance_id().is_some() && !sent(b.device()))
+            let keeps = |b: &Binding| b.instance_id().is_some() || core.waiting.holds_up_device(aor, b.device());
+            drain::other_devices(core, aor, bindings, |b| keeps(b) && !sent(b.device()))
         })
     }
 

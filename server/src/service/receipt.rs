@@ -166,7 +166,7 @@ pub fn send(core: &Arc<Core>, receipt: NewMessage) {
             Ok(ids) if ids.first().is_some_and(Option::is_some) => {
                 core.counters.receipt();
                 core.ledger.stored();
-                core.waiting.add(&sender, false, 1);
+                core.waiting.add(&sender, None, 1);
                 super::drain::kick(&core, &sender);
             }
             Ok(_) => {}

@@ -205,10 +205,10 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
     let (lists, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     let messages: Vec<NewMessage> = lists.into_iter().flatten().collect();
     let receipts = told(&messages);
-    let who: Vec<(Box<str>, bool)> =
-        messages.iter().map(|message| (message.recipient.clone(), message.device.is_some())).collect();
+    let who: Vec<(Box<str>, Option<Box<str>>)> =
+        messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
     // Counted before the write, so that what comes now queues behind.
-    who.iter().for_each(|(recipient, is_copy)| core.waiting.add(recipient, *is_copy, 1));
+    who.iter().for_each(|(recipient, device)| core.waiting.add(recipient, device.as_deref(), 1));
     let result = core.stored(core.stores.queue.append(messages)).await;
     let stored: Vec<bool> = match &result {
         Ok(ids) => ids.iter().map(Option::is_some).collect(),
@@ -219,11 +219,11 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
             Vec::new()
         }
     };
-    for (at, (recipient, is_copy)) in who.iter().enumerate() {
+    for (at, (recipient, device)) in who.iter().enumerate() {
         match stored.get(at) {
             Some(true) => core.ledger.stored(),
             // Seen before, or not stored.
-            _ => core.waiting.remove(recipient, *is_copy),
+            _ => core.waiting.remove(recipient, device.as_deref()),
         }
     }
     let taken = result.map(|_| ()).map_err(|_| NotTaken::Busy);

@@ -1,7 +1,7 @@
 //! What is read for a device, and what goes next.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chappe_store::{QueuedMessage, Wanted};
 
@@ -14,13 +14,18 @@ use crate::service::pager::stamp;
 const READ: usize = 32;
 /// Devices in one read.
 const READERS: usize = 64;
+/// Reads under way at a time, as many as the store does at once: what is wanted meanwhile is read together.
+const READS: usize = 2;
+/// A read that failed is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Messages of one device that chat sessions may have at a time.
 const HANDED: usize = 64;
 
 impl Sessions {
     /// Reads for the devices that want more, many in one call.
     pub(super) fn read(&mut self) {
-        while !self.wanted.is_empty() {
+        while !self.wanted.is_empty() && self.reads < READS {
+            self.reads += 1;
             let keys: Vec<Key> = self.wanted.drain(..self.wanted.len().min(READERS)).collect();
             let wanted: Vec<Wanted> = keys.iter().map(|key| self.wanted_of(key)).collect();
             let core = Arc::clone(&self.core);
@@ -32,10 +37,8 @@ impl Sessions {
                     tracing::error!(%error, "waiting messages could not be read");
                 }
                 let mut lists = read.map(|lists| lists.into_iter());
-                for key in keys {
-                    let messages = lists.as_mut().ok().and_then(Iterator::next);
-                    core.drain.tell(News::Loaded { key, messages });
-                }
+                let mut list = || lists.as_mut().ok().and_then(Iterator::next);
+                core.drain.tell(News::Loaded { lists: keys.into_iter().map(|key| (key, list())).collect() });
             });
         }
     }
@@ -71,14 +74,13 @@ impl Sessions {
     pub(super) fn loaded(&mut self, key: Key, messages: Option<Vec<QueuedMessage>>) {
         let now = epoch_seconds();
         let Some(session) = self.sessions.get_mut(&key) else { return };
-        let Some(messages) = messages else {
-            // The store will be asked again at the next registration.
-            self.sessions.remove(&key);
-            return;
-        };
         if std::mem::take(&mut session.overtaken) {
             return self.wanted.push(key);
         }
+        let Some(messages) = messages else {
+            session.phase = Phase::Paused;
+            return self.resume(key, AGAIN);
+        };
         let read_all = messages.len() < READ;
         if let Some(last) = messages.last() {
             session.after = last.id;
@@ -98,16 +100,26 @@ impl Sessions {
                 // Its end, or a new message, goes on from here.
                 session.phase = Phase::Full;
             } else {
-                let fresh = session.after == 0;
+                let (fresh, rests) = (session.after == 0, !session.lanes.is_empty());
                 self.sessions.remove(&key);
                 // Not while another device of the user is being sent what this one may have been told of.
-                if fresh && !self.sessions.keys().any(|(aor, _)| *aor == key.0) {
-                    self.core.waiting.only_copies(&key.0);
+                let alone = fresh && !self.sessions.keys().any(|(aor, _)| *aor == key.0);
+                if !rests {
+                    self.core.waiting.found_nothing(&key.0, &key.1, alone);
                 }
             }
             return;
         }
         self.next(key);
+    }
+
+    /// Goes on with a device that is paused, after a while.
+    fn resume(&self, key: Key, wait: Duration) {
+        let core = Arc::clone(&self.core);
+        self.core.runtime.spawn(async move {
+            tokio::time::sleep(wait).await;
+            core.drain.tell(News::Resume { key });
+        });
     }
 
     /// Sends the next message of a device, or pauses, or reads on.
@@ -122,12 +134,7 @@ impl Sessions {
         }
         if let Some(wait) = session.pace.wait(rate, Instant::now()) {
             session.phase = Phase::Paused;
-            let core = Arc::clone(&self.core);
-            self.core.runtime.spawn(async move {
-                tokio::time::sleep(wait).await;
-                core.drain.tell(News::Resume { key });
-            });
-            return;
+            return self.resume(key, wait);
         }
         if self.handed.get(&key).is_some_and(|handed| handed.len() >= HANDED) {
             session.phase = Phase::Full;

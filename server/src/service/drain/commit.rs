@@ -25,7 +25,8 @@ impl Sessions {
 async fn commit(core: Arc<Core>, write: Write) {
     let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
     let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
-    let new: Vec<(Box<str>, bool)> = write.append.iter().map(|m| (m.recipient.clone(), m.device.is_some())).collect();
+    let new: Vec<(Box<str>, Option<Box<str>>)> =
+        write.append.iter().map(|m| (m.recipient.clone(), m.device.clone())).collect();
     let copies: Vec<(Key, u64)> =
         write.copies.iter().filter_map(|copy| Some((for_device(&copy.message)?, copy.of))).collect();
     // A full disk gives way to nothing but room; what is not settled would be delivered again.
@@ -55,20 +56,20 @@ async fn commit(core: Arc<Core>, write: Write) {
             core.ledger.settled(outcome);
         }
     }
-    for ((recipient, is_copy), id) in new.into_iter().zip(&written.ids) {
+    for ((recipient, device), id) in new.into_iter().zip(&written.ids) {
         if id.is_none() {
             continue;
         }
-        core.waiting.add(&recipient, is_copy, 1);
+        core.waiting.add(&recipient, device.as_deref(), 1);
         core.ledger.stored();
-        if !is_copy {
+        if device.is_none() {
             core.counters.receipt();
         }
         kick(&core, &recipient);
     }
     let copies: Vec<_> = copies.into_iter().zip(&written.copies).map(|((key, of), id)| (key, of, *id)).collect();
     for (key, _, _) in copies.iter().filter(|(_, _, id)| id.is_some()) {
-        core.waiting.add(&key.0, true, 1);
+        core.waiting.add(&key.0, Some(&key.1), 1);
         core.ledger.stored();
     }
     core.drain.tell(News::Settled { ids, done: true, copies: copies.clone() });
@@ -101,7 +102,7 @@ pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
             {
                 write.append.extend(receipt::make(core, &receipt::Subject::of(&message, id), ReceiptState::Failed));
             }
-            core.waiting.remove(&message.recipient, message.device.is_some());
+            core.waiting.remove(&message.recipient, message.device.as_deref());
             write.settle.push(message.settled(Outcome::Expired, None, 408, now));
         }
         commit(Arc::clone(core), write).await;

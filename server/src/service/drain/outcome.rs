@@ -182,8 +182,9 @@ impl Sessions {
 
     pub(super) fn settle(&mut self, settlement: Settlement, is_copy: bool) {
         // Two devices may be sent the same message; what follows it may go its own way from now on.
-        if self.settling.insert(settlement.id) {
-            self.core.waiting.remove(&settlement.recipient, is_copy);
+        if self.settling.insert(settlement.id) && !self.settled.contains(settlement.id) {
+            let device = settlement.device.as_deref().filter(|_| is_copy);
+            self.core.waiting.remove(&settlement.recipient, device);
         }
         self.write.settle.push(settlement);
     }

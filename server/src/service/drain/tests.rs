@@ -128,7 +128,7 @@ impl Bed {
             once: None,
         };
         self.core.stores.queue.append(numbers.map(message).collect()).await.unwrap();
-        self.core.waiting.add(aor, false, count as u64);
+        self.core.waiting.add(aor, None, count as u64);
     }
 
     /// Answers MESSAGEs, those for alice with this code and others with 200, until one for `last` comes; gives for how many
