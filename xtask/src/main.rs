@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask ci` is all that CI runs.
 
 mod ci;
+mod compliance;
 mod conformance;
 mod licences;
 mod steps;
@@ -17,6 +18,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   conformance  the black-box suites against a server of their own
   web          the web client, which goes into the binary
   docs         write the generated files anew: examples/server.toml, docs/reference/
+  compliance   what the pages of the MSRP documents claim, against the suites
   licences     licences and banned crates of the dependencies";
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["conformance", "within"] => conformance::within(),
         ["web"] => web::build(),
         ["docs"] => docs(),
+        ["compliance"] => compliance::check(),
         ["licences"] => licences::check().map(|text| println!("{text}")),
         _ => {
             eprintln!("{USAGE}");
