@@ -69,6 +69,7 @@ pub(super) enum Ask {
     },
     Put {
         focus: String,
+        id: String,
         content_type: &'static str,
         body: String,
     },
@@ -103,8 +104,7 @@ impl Engine {
                 self.call_focus(&focus, None, subject.as_deref(), &contribution, done).await
             }
             Ask::Say { focus, id, text, number } => self.say_in(&focus, &id, &text, number).await,
-            Ask::Put { focus, content_type, body } => {
-                let id = self.ctx.id();
+            Ask::Put { focus, id, content_type, body } => {
                 let body = self.group_envelope(&focus, None, &id, Content::Other(content_type, &body));
                 match self.call_with(&focus) {
                     Some(at) => {
@@ -430,7 +430,15 @@ impl Handset {
 
     pub(crate) fn compose_in(&self, room: &Room, active: bool) {
         let (focus, body) = (room.focus.clone(), composing(active));
-        self.order(Order::Group(Ask::Put { focus, content_type: "application/im-iscomposing+xml", body }));
+        let (id, content_type) = (self.ctx.id(), "application/im-iscomposing+xml");
+        self.order(Order::Group(Ask::Put { focus, id, content_type, body }));
+    }
+
+    /// Shares what is no text with the group, and asks for no notifications; gives its Message-ID.
+    pub(crate) fn share(&self, room: &Room, content_type: &'static str, body: &str) -> String {
+        let (focus, id) = (room.focus.clone(), self.ctx.id());
+        self.order(Order::Group(Ask::Put { focus, id: id.clone(), content_type, body: body.to_owned() }));
+        id
     }
 
     /// Asks for another subject or icon.
@@ -442,7 +450,8 @@ impl Handset {
              </request></group-data></cpm-group-management>"
         );
         let content_type = "application/vnd.oma.cpm-groupdata+xml";
-        self.order(Order::Group(Ask::Put { focus: room.focus.clone(), content_type, body }));
+        let focus = room.focus.clone();
+        self.order(Order::Group(Ask::Put { focus, id: self.ctx.id(), content_type, body }));
     }
 
     /// Subscribes to the roster; gives the final answer.

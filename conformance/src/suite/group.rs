@@ -8,6 +8,7 @@ mod create;
 mod life;
 mod members;
 mod roster;
+mod share;
 mod talk;
 
 use std::time::Duration;
@@ -21,10 +22,11 @@ pub(crate) const NAME: &str = "group";
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = [create::cases(), talk::cases(), roster::cases(), members::cases(), life::cases()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut cases: Vec<Case> =
+        [create::cases(), talk::cases(), share::cases(), roster::cases(), members::cases(), life::cases()]
+            .into_iter()
+            .flatten()
+            .collect();
     cases.iter_mut().for_each(|case| case.limit = case.limit.max(LIMIT));
     cases
 }
