@@ -6,6 +6,7 @@
 mod agent;
 pub mod chat;
 mod flow;
+pub mod ft;
 mod histogram;
 pub mod msrp;
 pub mod xcap;

@@ -1,9 +1,11 @@
-//! `chappe load`: makes a load and measures rate and latency, on any SIP server, MSRP relay or XCAP server.
+//! `chappe load`: makes a load and measures rate and latency, on any SIP server, MSRP relay, XCAP server or
+//! content server.
 
 use std::time::Duration;
 
 use chappe_conformance::load::chat::group::{self, GroupOptions};
 use chappe_conformance::load::chat::{self, ChatOptions};
+use chappe_conformance::load::ft::{self, FtOptions};
 use chappe_conformance::load::msrp::{self, MsrpOptions};
 use chappe_conformance::load::xcap::{self, Operation, XcapOptions};
 use chappe_conformance::load::{self, Kind, LoadOptions};
@@ -60,6 +62,11 @@ pub(super) enum Command {
         after_help = "Examples:\n  chappe load xcap --target http://localhost:8080/xcap-root --operation put --users 10"
     )]
     Xcap(Xcap),
+    /// Files over HTTP: each user uploads, or downloads, again and again
+    #[command(after_help = "What was uploaded is deleted again. The quota of a user has to hold one file.\n\n\
+                      Examples:\n  chappe load ft --target http://localhost:8080/ft --size 10000000 --pid 4711\n  \
+                            chappe load ft --target http://localhost:8080/ft --operation download --users 20")]
+    Ft(Ft),
 }
 
 // What every load has.
@@ -104,6 +111,27 @@ pub(super) struct Xcap {
     /// Entries of a list
     #[arg(long, value_name = "N", default_value_t = 8)]
     entries: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Ft {
+    /// The content server; /ft where there is no path
+    #[arg(long, value_name = "URL")]
+    target: String,
+    /// upload or download
+    #[arg(long, value_name = "WHAT", default_value = "upload")]
+    operation: String,
+    /// Users that act, each over a connection of its own
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    users: usize,
+    #[command(flatten)]
+    common: Common,
+    /// Octets of a file
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    size: u64,
+    /// Process of the server on this machine, whose CPU time is measured
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +222,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
         Command::Presence(load) => (Kind::Presence, load),
         Command::Msrp(load) => return msrp(load).await,
         Command::Xcap(load) => return xcap(load).await,
+        Command::Ft(load) => return ft(load).await,
     };
     let json = load.common.json;
     let report = load::run(options(load, kind)?).await?;
@@ -280,6 +309,31 @@ async fn xcap(load: Xcap) -> anyhow::Result<u8> {
         ..XcapOptions::new(&load.target, operation)
     };
     match xcap::run(options).await {
+        Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
+        report => {
+            let report = report?;
+            say_report(load.common.json, report.exit_ok(), || report.to_json(), || report.to_text())
+        }
+    }
+}
+
+async fn ft(load: Ft) -> anyhow::Result<u8> {
+    let operation =
+        ft::Operation::parse(&load.operation).ok_or_else(|| Usage("--operation is upload or download".into()))?;
+    let options = FtOptions {
+        user: load.common.user,
+        password: load.common.password,
+        first: load.common.first,
+        users: load.users,
+        rate: load.common.rate,
+        time: Duration::from_secs(load.common.time),
+        size: load.size,
+        pid: load.pid,
+        // Large files take their time.
+        timeout: Duration::from_secs(60 + load.size / 1_000_000),
+        ..FtOptions::new(&load.target, operation)
+    };
+    match ft::run(options).await {
         Err(load::LoadError::Target(error)) => Err(Usage(error.to_string()).into()),
         report => {
             let report = report?;

@@ -113,7 +113,7 @@ impl GroupReport {
 }
 
 /// CPU time of a process so far; `None` where the system does not say.
-fn cpu_of(pid: u32) -> Option<Duration> {
+pub(in crate::load) fn cpu_of(pid: u32) -> Option<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the program may have blanks in it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
