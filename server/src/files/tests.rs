@@ -64,54 +64,66 @@ async fn parts_and_conditions_of_a_download() {
 
 #[tokio::test]
 async fn an_upload_cut_anywhere_and_gone_on_with_is_the_same() {
-    for seed in 0..24 {
-        let mut random = Random(seed);
-        let mut bed = Bed::new();
-        let size = 1 + random.below(1_400_000);
-        let content = random.bytes(size);
-        let body = form(Some("t"), None, &content);
-        let at = random.below(body.len());
-        let first = bed.send("alice", Method::POST, "/ft", &[bed::FORM], cut(&body[..at])).await;
-        assert_ne!(first.status, StatusCode::OK, "seed {seed}");
-        let mut done = None;
-        for _ in 0..50 {
-            if random.below(4) == 0 {
-                bed.restart();
-            }
-            let info = bed.send("alice", Method::GET, "/ft?tid=t&get_upload_info", &bed::PLAIN, "").await;
-            if info.status == StatusCode::NOT_FOUND {
-                let answer = bed.upload("alice", Some("t"), None, &content).await;
-                done = Some(answer);
-                break;
-            }
-            let (last, url) = info.resume();
-            // Clients disagree by one.
-            let from = if random.below(2) == 0 { last } else { last + 1 };
-            if from >= content.len() {
-                done = Some(bed.send("alice", Method::GET, "/ft?tid=t&get_download_info", &bed::PLAIN, "").await);
-                if done.as_ref().is_some_and(|done| done.status == StatusCode::OK) {
-                    break;
-                }
-                // All bytes are there and the last boundary was not: the last of them is sent again.
-                done = Some(bed.send("alice", Method::PUT, &url, &[put(last, content.len())], &content[last..]).await);
-                break;
-            }
-            let rest = &content[from..];
-            if random.below(3) > 0 {
-                let answer = bed.send("alice", Method::PUT, &url, &[put(from, content.len())], rest).await;
-                assert_eq!(answer.status, StatusCode::OK, "seed {seed}");
-                done = Some(answer);
-                break;
-            }
-            let some = cut(&rest[..random.below(rest.len())]);
-            let answer = bed.send("alice", Method::PUT, &url, &[put(from, content.len())], some).await;
-            assert_ne!(answer.status, StatusCode::OK, "seed {seed}");
-        }
-        let url = done.unwrap_or_else(|| panic!("seed {seed}: not done")).document().file.url;
-        assert!(bed.get(&url, &[]).await.body == content, "seed {seed}");
-        bed.check_disk().await;
-        assert_eq!(bed.incoming(), 0, "seed {seed}");
+    for seed in 0..50 {
+        cut_and_gone_on_with(seed).await;
     }
+}
+
+#[tokio::test]
+#[ignore = "takes minutes"]
+async fn a_thousand_uploads_cut_anywhere_and_gone_on_with_are_the_same() {
+    for seed in 1000..2000 {
+        cut_and_gone_on_with(seed).await;
+    }
+}
+
+async fn cut_and_gone_on_with(seed: u64) {
+    let mut random = Random(seed);
+    let mut bed = Bed::new();
+    let size = 1 + random.below(1_400_000);
+    let content = random.bytes(size);
+    let body = form(Some("t"), None, &content);
+    let at = random.below(body.len());
+    let first = bed.send("alice", Method::POST, "/ft", &[bed::FORM], cut(&body[..at])).await;
+    assert_ne!(first.status, StatusCode::OK, "seed {seed}");
+    let mut done = None;
+    for _ in 0..50 {
+        if random.below(4) == 0 {
+            bed.restart();
+        }
+        let info = bed.send("alice", Method::GET, "/ft?tid=t&get_upload_info", &bed::PLAIN, "").await;
+        if info.status == StatusCode::NOT_FOUND {
+            let answer = bed.upload("alice", Some("t"), None, &content).await;
+            done = Some(answer);
+            break;
+        }
+        let (last, url) = info.resume();
+        // Clients disagree by one.
+        let from = if random.below(2) == 0 { last } else { last + 1 };
+        if from >= content.len() {
+            done = Some(bed.send("alice", Method::GET, "/ft?tid=t&get_download_info", &bed::PLAIN, "").await);
+            if done.as_ref().is_some_and(|done| done.status == StatusCode::OK) {
+                break;
+            }
+            // All bytes are there and the last boundary was not: the last of them is sent again.
+            done = Some(bed.send("alice", Method::PUT, &url, &[put(last, content.len())], &content[last..]).await);
+            break;
+        }
+        let rest = &content[from..];
+        if random.below(3) > 0 {
+            let answer = bed.send("alice", Method::PUT, &url, &[put(from, content.len())], rest).await;
+            assert_eq!(answer.status, StatusCode::OK, "seed {seed}");
+            done = Some(answer);
+            break;
+        }
+        let some = cut(&rest[..random.below(rest.len())]);
+        let answer = bed.send("alice", Method::PUT, &url, &[put(from, content.len())], some).await;
+        assert_ne!(answer.status, StatusCode::OK, "seed {seed}");
+    }
+    let url = done.unwrap_or_else(|| panic!("seed {seed}: not done")).document().file.url;
+    assert!(bed.get(&url, &[]).await.body == content, "seed {seed}");
+    bed.check_disk().await;
+    assert_eq!(bed.incoming(), 0, "seed {seed}");
 }
 
 #[tokio::test]
