@@ -14,6 +14,7 @@ mod partial;
 mod scan;
 mod serving;
 mod sweep;
+mod thumbnail;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use anyhow::Context;
 use chappe_api::files::{FileError, Uploaded};
 use chappe_content::Policy;
 use chappe_store::{Blobs, ContentHash, DiskBlobs, Files, StoreError, StoredFile};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 pub use counters::FileCounters;
 pub use scan::Scan;
@@ -31,6 +32,8 @@ pub use sweep::Swept;
 
 use partial::Partials;
 
+/// Pictures that are unpacked at a time, each in bounded memory.
+const UNPACKING: usize = 2;
 /// Locks by hash.
 const LOCKS: usize = 64;
 
@@ -47,6 +50,8 @@ pub struct Settings {
     pub uploads: usize,
     pub uploads_per_user: usize,
     pub scan: Scan,
+    /// Longest side of thumbnails of pictures that come without, in pixels; 0: none are made.
+    pub thumbnails: u32,
 }
 
 /// The files of a node.
@@ -61,6 +66,8 @@ struct Inner {
     partials: Partials,
     /// Held while content comes or goes, so that nobody removes what another has just found there.
     locks: [Mutex<()>; LOCKS],
+    /// Who unpacks a picture.
+    unpacking: Semaphore,
     counters: FileCounters,
 }
 
@@ -77,6 +84,7 @@ impl Depot {
             blobs: Box::new(blobs),
             partials,
             locks: std::array::from_fn(|_| Mutex::new(())),
+            unpacking: Semaphore::new(UNPACKING),
             counters: FileCounters::default(),
         };
         Ok(Depot { inner: Arc::new(inner) })

@@ -338,6 +338,8 @@ section! {
         pub max_size: Size = Size::mib(100) => Size(1)..=Size::mib(16 << 20);
         /// Largest thumbnail; more is refused with 413.
         pub max_thumbnail: Size = Size::kib(100) => Size(1)..=Size::mib(16);
+        /// Longest side, in pixels, of thumbnails that are made of pictures (JPEG, PNG, GIF, WebP) that come without. 0: none.
+        pub thumbnails: u32 = 320 => 0..=2048;
         /// What the files of one user may take together; more is refused with 403.
         pub quota: Size = Size::mib(1024) => Size(1)..=Size::mib(1 << 30);
         /// Content types that are taken: "image/jpeg", "image/*"; others are refused with 415. Empty: any.

@@ -10,6 +10,7 @@ use chappe_store::{Added, StoredFile, StoredThumbnail};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::partial::{Turn, WriteError, hash};
+use super::thumbnail;
 use super::{Inner, failed, failed_io, token, uploaded};
 use crate::core::epoch_seconds;
 
@@ -91,6 +92,12 @@ impl Upload {
             let bytes = self.blocking(move |_, _| std::fs::read(path)).await?.map_err(failed_io)?;
             thumbnail = Some(StoredThumbnail { content_type, size: bytes.len() as u64, hash: hash(&bytes) });
         }
+        let made = match &thumbnail {
+            None => self.picture_of(&about.content_type, size).await?,
+            Some(_) => None,
+        };
+        let was_made = made.is_some();
+        let thumbnail = thumbnail.or(made);
         let has_thumbnail = thumbnail.is_some();
         let checked = self.blocking(move |inner, turn| {
             let kinds = if has_thumbnail { &["part", "thumb"][..] } else { &["part"] };
@@ -98,7 +105,7 @@ impl Upload {
         });
         checked.await??;
         let now = epoch_seconds();
-        let file = StoredFile {
+        let mut file = StoredFile {
             id: token().into(),
             owner: about.owner,
             tid: about.tid,
@@ -120,7 +127,14 @@ impl Upload {
         }
         self.inner.blobs.put(file.hash, &partial.path("part")).await.map_err(failed)?;
         let quota = self.inner.settings.policy.quota;
-        match self.inner.rows.add(file.clone(), quota).await {
+        let mut added = self.inner.rows.add(file.clone(), quota).await;
+        if was_made && matches!(added, Ok(Added::OverQuota { .. })) {
+            // What nobody asked for keeps nothing out.
+            file.thumbnail = None;
+            added = self.inner.rows.add(file.clone(), quota).await;
+            self.inner.drop_unneeded(&hashes).await.map_err(failed)?;
+        }
+        match added {
             Ok(Added::Stored) => Ok(uploaded(file)),
             Ok(Added::OverQuota { used }) => {
                 self.inner.drop_unneeded(&hashes).await.map_err(failed)?;
@@ -129,6 +143,27 @@ impl Upload {
             // Whether the row was written is not known: the sweep looks after the contents.
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Makes a thumbnail of a picture that came without.
+    async fn picture_of(&self, content_type: &str, size: u64) -> Result<Option<StoredThumbnail>, FileError> {
+        let settings = &self.inner.settings;
+        let (side, max) = (settings.thumbnails, settings.policy.max_thumbnail);
+        if side == 0 || size > thumbnail::MAX_PICTURE || !thumbnail::is_picture(content_type) {
+            return Ok(None);
+        }
+        let Ok(_permit) = self.inner.unpacking.acquire().await else { return Ok(None) };
+        let made = self.blocking(move |_, turn| {
+            let bytes = std::fs::read(turn.partial.path("part"))?;
+            let Some(small) = thumbnail::thumbnail(&bytes, side, max) else { return Ok(None) };
+            turn.partial.picture(thumbnail::TYPE, &small)?;
+            Ok(Some(StoredThumbnail {
+                content_type: thumbnail::TYPE.into(),
+                size: small.len() as u64,
+                hash: hash(&small),
+            }))
+        });
+        made.await?.map_err(failed_io)
     }
 
     /// The file that this upload has become before, where its answer was lost and the client sent it all again.

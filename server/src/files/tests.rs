@@ -203,6 +203,34 @@ async fn only_its_owner_removes_a_file() {
 }
 
 #[tokio::test]
+async fn a_picture_that_comes_without_gets_a_thumbnail() {
+    let bed = Bed::new();
+    let mut png = std::io::Cursor::new(Vec::new());
+    let pixels = image::RgbImage::from_fn(100, 50, |x, y| image::Rgb([x as u8, y as u8, 0]));
+    pixels.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let upload = async |user: &str, picture: Option<&[u8]>, kind: &str, content: &[u8]| {
+        let body = bed::form_of(None, picture, kind, content);
+        bed.send(user, Method::POST, "/ft", &[bed::FORM], &body[..]).await.document()
+    };
+    let made = upload("alice", None, "image/png", &png).await.thumbnail.expect("a thumbnail");
+    assert_eq!(made.content_type, "image/jpeg");
+    let small = image::load_from_memory(&bed.get(&made.url, &[]).await.body).unwrap();
+    assert_eq!((small.width(), small.height()), (64, 32));
+    // The client's own goes first; what is no picture has none, whatever it is called.
+    let own = upload("alice", Some(b"own"), "image/png", &png).await.thumbnail.expect("a thumbnail");
+    assert_eq!(bed.get(&own.url, &[]).await.body, b"own");
+    assert_eq!(upload("alice", None, "image/png", b"no picture").await.thumbnail, None);
+    assert_eq!(upload("alice", None, "application/octet-stream", &png).await.thumbnail, None);
+    // Where the quota has room for the picture alone, that is kept.
+    upload("bob", None, "video/mp4", &vec![1; 1_500_000]).await;
+    upload("bob", None, "video/mp4", &vec![2; 1_500_000 - png.len() - 1]).await;
+    assert_eq!(upload("bob", None, "image/png", &png).await.thumbnail, None);
+    bed.check_disk().await;
+    assert_eq!(bed.incoming(), 0);
+}
+
+#[tokio::test]
 async fn what_expires_is_gone_with_its_bytes() {
     let bed = Bed::new();
     let url = bed.upload("alice", Some("t"), Some(b"picture"), b"one").await.document().file.url;

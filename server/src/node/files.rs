@@ -26,6 +26,7 @@ pub(super) fn settings(config: &Config) -> Settings {
             timeout: files.scan.timeout,
             accept_unchecked: files.scan.unchecked == Unchecked::Accept,
         },
+        thumbnails: files.thumbnails,
     }
 }
 

@@ -142,6 +142,7 @@ fn serve(dir: &Path, stores: &Stores, scan: &Scan) -> (Arc<Depot>, Router) {
         uploads: 100,
         uploads_per_user: 3,
         scan: scan.clone(),
+        thumbnails: 64,
     };
     let depot = Arc::new(Depot::open(settings, Arc::clone(&stores.files)).unwrap());
     let http = FileSettings { url: Some(BASE.into()), idle: Duration::from_millis(100), min_rate: 0 };
@@ -177,12 +178,16 @@ impl Answer {
 
 /// A form of which `File` is the last part.
 pub(super) fn form(tid: Option<&str>, picture: Option<&[u8]>, content: &[u8]) -> Vec<u8> {
+    form_of(tid, picture, "video/mp4", content)
+}
+
+pub(super) fn form_of(tid: Option<&str>, picture: Option<&[u8]>, kind: &str, content: &[u8]) -> Vec<u8> {
     let mut form = Vec::new();
     if let Some(tid) = tid {
         let head = "--boundary1\r\nContent-Disposition: form-data; name=\"tid\"\r\nContent-Type: text/plain\r\n\r\n";
         form.extend_from_slice(format!("{head}{tid}\r\n").as_bytes());
     }
-    for (name, kind, bytes) in [("Thumbnail", "image/png", picture), ("File", "video/mp4", Some(content))] {
+    for (name, kind, bytes) in [("Thumbnail", "image/png", picture), ("File", kind, Some(content))] {
         let Some(bytes) = bytes else { continue };
         let head = format!(
             "--boundary1\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"a.bin\"\r\nContent-Type: {kind}\r\n\r\n"
