@@ -485,8 +485,9 @@ impl EndUser for Take {
             return Intake::More;
         }
         state.waiting += new.len();
-        state.paused = state.waiting > WAITING;
-        let paused = state.paused;
+        // What was read before a pause took effect still comes, and does not end it: only the writer does.
+        let paused = state.paused || state.waiting > WAITING;
+        state.paused = paused;
         // With the state locked: what resumes comes after.
         let _ = self.pieces.send(Piece::Data(Bytes::copy_from_slice(new)));
         if paused { Intake::Pause } else { Intake::More }
