@@ -3,7 +3,7 @@
 //! [`Description`] is any session description: it keeps every line it was read from, so media that nobody here knows
 //! survive. [`MsrpOffer`] and [`MsrpAnswer`] are the two ends of an exchange about message sessions (RFC 4975 §8), who
 //! connects (RFC 4145, 6135, 6714), with which certificate (RFC 8122), and files (RFC 5547); both come to an
-//! [`Agreement`]. [`revise`] is for what follows in the same session. Peers' habits are switches of [`Leniency`].
+//! [`Agreement`]. [`Codec`] and its neighbours read RTP sections. [`revise`] is for what follows in the same session. Peers' habits are switches of [`Leniency`].
 
 mod agreement;
 mod answer;
@@ -22,6 +22,7 @@ mod origin;
 mod refusal;
 mod remote;
 mod revise;
+mod rtp;
 mod rules;
 mod setup;
 mod text;
@@ -45,6 +46,7 @@ pub use origin::{Connection, Origin};
 pub use refusal::Refusal;
 pub use remote::{Remote, msrp_security};
 pub use revise::{Change, ReviseError, change, free_section, revise};
+pub use rtp::{Codec, RtpSecurity, rtp_addresses};
 pub use rules::{Leniency, Limits, Rules};
 pub use setup::{Role, Setup};
 pub use types::{Chatroom, Sendable, TypeList};
