@@ -59,6 +59,8 @@ pub enum Change<'a> {
     AppendText(&'a str, Cow<'a, str>),
     /// Adds a line above the first of that name.
     Prepend(HeaderName, Cow<'a, str>),
+    /// Replaces the body and its Content-Length.
+    Body(Bytes),
 }
 
 impl Change<'_> {
@@ -70,6 +72,7 @@ impl Change<'_> {
             Change::Append(name, value) => edit.append(*name, value),
             Change::AppendText(name, value) => edit.append_text(name, value),
             Change::Prepend(name, value) => edit.prepend(*name, value),
+            Change::Body(body) => edit.set_body(body.clone()),
         };
     }
 }
@@ -158,7 +161,8 @@ pub fn forward(request: &Message, plan: &Forward<'_>) -> Bytes {
             }
         }
     }
-    if plan.transport.is_reliable() && request.header(HeaderName::ContentLength).is_none() {
+    let has_body = plan.changes.iter().any(|change| matches!(change, Change::Body(_)));
+    if plan.transport.is_reliable() && request.header(HeaderName::ContentLength).is_none() && !has_body {
         edit.append(HeaderName::ContentLength, Digits::of(request.body().len() as u64).as_str());
     }
     for change in plan.changes {
