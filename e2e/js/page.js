@@ -20,7 +20,23 @@ let session;
 const messages = new Mailbox();
 const calls = new Mailbox();
 
-const media = { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } };
+let media = { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } };
+let sound;
+
+// Only codecs of these names in what we offer or answer, in sections of sound.
+function only(names, sdp) {
+  return sdp.replace(/m=audio (\d+) (\S+) ([^\r]*)\r\n((?:(?!m=)[^\r]*\r\n)*)/g, (all, port, protocol, formats, rest) => {
+    const kept = formats.split(' ').filter((number) => {
+      const name = new RegExp(`a=rtpmap:${number} ([^/]+)`).exec(rest)?.[1];
+      return names.includes(name);
+    });
+    const lines = rest.split('\r\n').filter((line) => {
+      const number = /^a=(?:rtpmap|fmtp|rtcp-fb):(\d+)/.exec(line)?.[1];
+      return !number || kept.includes(number);
+    });
+    return `m=audio ${port} ${protocol} ${kept.join(' ')}\r\n${lines.join('\r\n')}`;
+  });
+}
 
 // The end of a session, whichever side made it.
 function watch(it) {
@@ -106,6 +122,77 @@ window.phone = {
   },
 
   over: () => session.over,
+
+  // What is said from now on: a tone, and with it a picture that moves; only with these codecs, if there are names.
+  async voice({ hz, codecs, video }) {
+    sound ??= new AudioContext();
+    await sound.resume();
+    const oscillator = new OscillatorNode(sound, { frequency: hz });
+    const out = new MediaStreamAudioDestinationNode(sound);
+    oscillator.connect(new GainNode(sound, { gain: 0.4 })).connect(out);
+    oscillator.start();
+    const stream = out.stream;
+    if (video) {
+      const picture = await navigator.mediaDevices.getUserMedia({ video: true });
+      picture.getTracks().forEach((track) => stream.addTrack(track));
+    }
+    media = { ...media, mediaStream: stream };
+    if (codecs) {
+      const keep = (event) => { event.sdp = only(codecs, event.sdp); };
+      ua.on('newRTCSession', (event) => event.session.on('sdp', (sdp) => sdp.originator === 'local' && keep(sdp)));
+    }
+  },
+
+  // The strongest frequency that comes from the other side, once it is clearly one.
+  async hears() {
+    sound ??= new AudioContext();
+    await sound.resume();
+    const receiver = session.connection.getReceivers().find((it) => it.track.kind === 'audio');
+    const stream = new MediaStream([receiver.track]);
+    // Chromium decodes only what is played.
+    const player = new Audio();
+    player.srcObject = stream;
+    await player.play();
+    const analyser = new AnalyserNode(sound, { fftSize: 8192, smoothingTimeConstant: 0 });
+    new MediaStreamAudioSourceNode(sound, { mediaStream: stream }).connect(analyser);
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    for (;;) {
+      analyser.getFloatFrequencyData(bins);
+      let best = 0;
+      bins.forEach((level, at) => { if (level > bins[best]) best = at; });
+      if (bins[best] > -45) return Math.round(best * sound.sampleRate / analyser.fftSize);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  },
+
+  hold: ({ on }) => new Promise((resolve, reject) => {
+    const done = () => resolve(true);
+    if (!(on ? session.hold({}, done) : session.unhold({}, done))) reject(new Error('it cannot be held now'));
+  }),
+
+  keys({ digits }) {
+    session.sendDTMF(digits, { transportType: 'RFC2833' });
+  },
+
+  // Pictures that have been decoded.
+  async frames({ least }) {
+    for (;;) {
+      const stats = await session.connection.getStats();
+      for (const entry of stats.values()) {
+        if (entry.type === 'inbound-rtp' && entry.kind === 'video' && entry.framesDecoded >= least) return entry.framesDecoded;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  },
+
+  // The name of the codec that sound comes in.
+  async codec() {
+    const stats = await session.connection.getStats();
+    for (const entry of stats.values()) {
+      if (entry.type === 'inbound-rtp' && entry.kind === 'audio' && entry.codecId) return stats.get(entry.codecId).mimeType;
+    }
+    return null;
+  },
 
   // Waits for sound: ICE, DTLS and SRTP have come about when packets arrive.
   async sound() {

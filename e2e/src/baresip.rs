@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{DOMAIN, Program, Server, found, wait_for};
+use crate::{DOMAIN, Program, Server, found, tone, wait_for};
 
 /// A phone of a user that is registered; it ends with this value.
 #[derive(Debug)]
@@ -41,6 +41,42 @@ impl Baresip {
         Baresip::run(server, user, peer, transport, ("", "", ""))
     }
 
+    /// The same for one that says a tone of so many Hz, and writes down what it hears; with parameters of its account, as
+    /// `;mediaenc=srtp-mand`, and more modules.
+    ///
+    /// # Panics
+    /// When it does not register.
+    pub fn with_tone(
+        server: &Server,
+        (user, peer): (usize, usize),
+        transport: &str,
+        hz: u32,
+        account: &str,
+        modules: &[&str],
+    ) -> Baresip {
+        let file = server.dir().join("tone.wav");
+        tone::write(&file, hz, 60);
+        let modules: String = modules.iter().map(|module| format!("module {module}\n")).collect();
+        let config = format!(
+            "{modules}audio_source aufile,{}\nmodule aufile.so\nmodule sndfile.so\nsnd_path {}\n",
+            file.display(),
+            server.dir().display()
+        );
+        Baresip::run(server, user, peer, transport, (account, "", &config))
+    }
+
+    /// Waits until it has heard a second of a tone of so many Hz.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn expect_tone(&mut self, server: &Server, hz: u32) {
+        wait_for("the phone to hear the tone", || {
+            let files = std::fs::read_dir(server.dir()).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+            let mut heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav"));
+            heard.any(|path| tone::share(&path, hz).is_some_and(|share| share > 0.8)).then_some(())
+        });
+    }
+
     /// The same for one that publishes its presence and watches that of its peer.
     ///
     /// # Panics
@@ -64,9 +100,10 @@ impl Baresip {
             "<sip:user{user}@{DOMAIN}>;auth_user=user{user};auth_pass=pass{user};regint=600{publish};\
              outbound=\"sip:{addr};transport={transport}\"\n"
         );
-        // The sound of a call is what the other side said.
+        // The sound of a call is what the other side said, unless it has a source of its own.
+        let source = if module.contains("audio_source") { "" } else { "audio_source aubridge,a\n" };
         let config = format!(
-            "sip_listen {ip}:0\nnet_interface {ip}\naudio_player aubridge,a\naudio_source aubridge,a\nmodule_path {MODULES}\n\
+            "sip_listen {ip}:0\nnet_interface {ip}\naudio_player aubridge,a\n{source}module_path {MODULES}\n\
              module g711.so\nmodule aubridge.so\nmodule_tmp account.so\nmodule_app contact.so\nmodule_app menu.so\n\
              {module}module_app ctrl_tcp.so\nctrl_tcp_listen {ip}:{control}\n"
         );

@@ -59,6 +59,21 @@ impl Browser {
         self.run(from, "call", json!({ "to": format!("sip:user{to}@{DOMAIN}") }));
     }
 
+    /// Has a page say a tone of so many Hz from now on.
+    pub fn voice(&mut self, user: usize, hz: u32) {
+        self.run(user, "voice", json!({ "hz": hz }));
+    }
+
+    /// Waits until a page hears a tone of about so many Hz.
+    ///
+    /// # Panics
+    /// When it hears another one.
+    pub fn expect_tone(&mut self, user: usize, hz: u32) {
+        let heard = self.act(user, "hears");
+        let near = heard.as_f64().is_some_and(|heard| (heard - f64::from(hz)).abs() < 15.0);
+        assert!(near, "user{user} hears {heard} Hz, not {hz}");
+    }
+
     /// Has a page do something that needs nothing more.
     pub fn act(&mut self, user: usize, action: &str) -> Value {
         self.run(user, action, Value::Null)

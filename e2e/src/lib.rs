@@ -19,6 +19,7 @@ mod program;
 mod script;
 mod server;
 pub mod sipp;
+pub mod tone;
 pub mod web;
 mod wire;
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::io::{Read, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -100,6 +101,8 @@ impl Server {
         let (tcp, tls) = (port("tcp"), port("tls"));
         let _ = writeln!(config, "[msrp]\nlisten = [\"tcp://{ip}:{tcp}\", \"tls://{ip}:{tls}\"]");
         let _ = writeln!(config, "[management]\nlisten = \"http://{ip}:{management}\"");
+        let _ =
+            writeln!(config, "[media]\nlisten = \"udp://{ip}:{}\"", self.found("udp", 1).map_or(0, |addr| addr.port()));
         let _ = writeln!(config, "[log]\nlevel = \"info\"\nredact = \"off\"");
         config
     }
@@ -148,6 +151,20 @@ impl Server {
     /// What the server logged in all its lives.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A metric without labels, as `chappe_media_calls`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn metric(&self, name: &str) -> u64 {
+        let address = self.found("http", 1).expect("a management listener");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut page = String::new();
+        stream.read_to_string(&mut page).expect("it answers");
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {page}"))
     }
 
     /// The process id.

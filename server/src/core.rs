@@ -28,6 +28,7 @@ use crate::fate::{Ledger, Recent};
 use crate::hops::Hops;
 use crate::identity::Identity;
 use crate::location::Location;
+use crate::media::Media;
 use crate::metrics::{Metrics, Shed};
 use crate::msrp::endpoint::Endpoint;
 use crate::persist::Persist;
@@ -131,6 +132,7 @@ pub struct Core {
     net: OnceLock<Net>,
     endpoint: OnceLock<Endpoint>,
     files: OnceLock<FileBox>,
+    media: OnceLock<Arc<Media>>,
     cells: Box<[Cell]>,
     alarm: Alarm,
     /// Keyed by the system's randomness: tags and branches cannot be guessed.
@@ -215,6 +217,7 @@ impl Core {
             net: OnceLock::new(),
             endpoint: OnceLock::new(),
             files: OnceLock::new(),
+            media: OnceLock::new(),
             alarm: Alarm::default(),
             mixer,
             serial: AtomicU64::new(1),
@@ -250,6 +253,16 @@ impl Core {
     /// The content server.
     pub fn files(&self) -> Option<&FileBox> {
         self.files.get()
+    }
+
+    /// Where its port is open.
+    pub fn set_media(&self, media: Arc<Media>) {
+        let _ = self.media.set(media);
+    }
+
+    /// Carries the media of calls between browsers and phones.
+    pub fn media(&self) -> Option<&Arc<Media>> {
+        self.media.get()
     }
 
     /// Milliseconds since the start.

@@ -19,6 +19,7 @@ pub mod listeners;
 pub mod lists;
 pub mod location;
 pub mod logging;
+pub mod media;
 pub mod metrics;
 pub mod msrp;
 pub mod node;

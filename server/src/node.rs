@@ -125,6 +125,9 @@ impl Running {
         );
         relay.set_net(msrp.clone());
         core.set_endpoint(relay.endpoint());
+        if let Some(media) = crate::media::wiring::open(&config, &listeners) {
+            core.set_media(media);
+        }
 
         let identity =
             Arc::new(HttpIdentity::new(Arc::clone(&core), parts::gate(&config), &keys.derive("http nonces")));
@@ -250,6 +253,9 @@ impl Running {
         self.core.stop();
         agent::end_all(&self.core);
         self.relay.stop();
+        if let Some(media) = self.core.media() {
+            media.gateway.stop();
+        }
         // What is under way: requests without a final response, and writes for those that have one.
         while Instant::now() < deadline && (self.core.is_busy() || self.relay.is_busy()) {
             tokio::time::sleep(Duration::from_millis(20)).await;

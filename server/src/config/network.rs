@@ -62,6 +62,20 @@ impl Setting for Network {
     }
 }
 
+impl Setting for IpAddr {
+    fn expected() -> String {
+        r#"an address such as "203.0.113.7""#.into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|address: &IpAddr| !address.is_unspecified() && !address.is_multicast())
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.to_string())
+    }
+}
+
 /// Whether one of `networks` has `address`.
 pub fn any_contains(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))

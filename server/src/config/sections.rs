@@ -1,5 +1,6 @@
 //! Every key of the configuration: its meaning, type, default and bounds.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -548,10 +549,22 @@ section! {
 }
 
 section! {
-    /// Audio and video of browsers.
+    /// Audio and video of calls between browsers and phones. Calls among browsers, and among phones, do not pass here.
     pub struct Media {
-        /// Where to listen: "udp://", one port for everything.
+        /// Where to listen for browsers: "udp://", one port for all. Port 0 lets the system choose.
         pub listen: Listen<MediaScheme> = Listen::any(MediaScheme::Udp, 10_000);
+        /// Address that descriptions name, where it is another than that of this machine. By default that of the listener,
+        /// or for one on 0.0.0.0 or [::] the local address that leads to the peer.
+        pub advertised: Option<IpAddr> = None => Example(r#""203.0.113.7""#);
+        /// First port for phones, which have two for each stream. 0 lets the system choose all of them.
+        pub first_port: u16 = 0;
+        /// Last port for phones.
+        pub last_port: u16 = 65_535;
+        /// Calls at once; more are refused with 503.
+        pub max_calls: u32 = 1000 => 1..=100_000;
+        /// Whether anybody may ask the port for the address that it sees (STUN, RFC 8489). The answer is twice as long as the
+        /// question, whoever it is sent to; browsers need none to reach the server.
+        pub stun: bool = false;
     }
 }
 

@@ -203,6 +203,9 @@ impl Node for Operator {
             }
             crate::service::group::operator::write_metrics(core, out);
             self.relay.write_metrics(out);
+            if let Some(media) = self.core.media() {
+                media.write_metrics(out);
+            }
         })
     }
 

@@ -7,8 +7,8 @@ use chappe_sip::layer::{ClientKey, Dest, Event, ServerKey};
 use chappe_sip::outbound::FlowToken;
 use chappe_sip::proxy::preferences::{Disposition, Preferences, candidates as candidates_of};
 use chappe_sip::proxy::{
-    self, Action, Actions, CancelReason, Candidate, Failure, Final, ForkPolicy, Forward, RecordRoute, ResponseContext,
-    Routed, Target,
+    self, Action, Actions, CancelReason, Candidate, Change, Failure, Final, ForkPolicy, Forward, RecordRoute,
+    ResponseContext, Routed, Target,
 };
 use chappe_sip::registrar::{Binding, Gruu, targets};
 use chappe_sip::{Flow, HeaderName, Message, Method, Transport, Uri};
@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::hops::Hop;
+use crate::media::hook::{self, Branches};
 use crate::pipeline::Voucher;
 use crate::service::Request;
 use crate::service::pager::is_alive;
@@ -56,6 +57,8 @@ pub struct Proxied {
     /// Reason of the client's CANCEL.
     cancel_reason: Option<String>,
     timer: Option<std::time::Instant>,
+    /// What the media gateway has to do with it.
+    media: Branches,
 }
 
 /// A request to one of our users: to all devices.
@@ -85,6 +88,9 @@ pub fn elsewhere(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>) {
 
 /// A request with a way of its own: within a dialog, or along a Route. `down` is the flow that our Route value named.
 pub fn in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, down: Option<FlowToken>) {
+    if hook::takes(turn, &request) {
+        return;
+    }
     let core = turn.core;
     let uri = Uri::parse(routed.request_uri.as_bytes()).ok();
     if let Some(token) = down {
@@ -156,6 +162,7 @@ fn begin(
 ) {
     let core = turn.core;
     let message = request.message;
+    hook::passing(core, &message);
     let policy = ForkPolicy {
         timer_c: core.settings.timer_c,
         max_breadth: core.settings.proxy.breadth(&message),
@@ -179,6 +186,7 @@ fn begin(
         alive: 0,
         cancel_reason: None,
         timer: None,
+        media: Branches::default(),
     });
     let actions = work.context.start(turn.now);
     work.carry_out(turn, token, actions, None);
@@ -187,7 +195,13 @@ fn begin(
 
 /// A response from a branch.
 pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Proxied>, message: &Message) {
-    let actions = work.context.handle_response(token.branch_index(), message, turn.now);
+    let branch = token.branch_index();
+    if work.asks_again(turn, token, message) {
+        return keep(turn, token, work);
+    }
+    let described = work.media.incoming(turn.core, &work.message, message, branch);
+    let message = described.as_ref().unwrap_or(message);
+    let actions = work.context.handle_response(branch, message, turn.now);
     work.carry_out(turn, token, actions, Some(message));
     keep(turn, token, work);
 }
@@ -247,6 +261,7 @@ pub fn cancel(turn: &mut Turn<'_>, key: ServerKey, invite: Option<ServerKey>, me
     match turn.shard.works.take(token) {
         Some(Work::Proxied(mut work)) => {
             work.cancel_reason = message.header(HeaderName::Reason).map(|r| String::from_utf8_lossy(r).into_owned());
+            work.media.cancel();
             let actions = work.context.handle_cancel(turn.now);
             work.carry_out(turn, token, actions, None);
             keep(turn, token, work);
@@ -292,6 +307,7 @@ pub fn ack(turn: &mut Turn<'_>, message: &Message, flow: &Flow) {
         remove_last_route: routed.remove_last_route,
         push_routes: &way.route,
     };
+    let changes: SmallVec<[Change<'_>; 1]> = hook::acknowledged(core, message).map(Change::Body).into_iter().collect();
     let plan = Forward {
         target,
         transport: dest.transport(),
@@ -299,7 +315,7 @@ pub fn ack(turn: &mut Turn<'_>, message: &Message, flow: &Flow) {
         branch: &branch,
         record_route: None,
         max_breadth: core.settings.proxy.breadth(message),
-        changes: &[],
+        changes: &changes,
     };
     let bytes = proxy::forward(message, &plan);
     turn.shard.send_stateless(dest, bytes);
@@ -361,6 +377,26 @@ impl Proxied {
         }
     }
 
+    /// Sends the request once more, perhaps later, to a device that did not understand its description, in other words.
+    fn asks_again(&mut self, turn: &mut Turn<'_>, token: Token, response: &Message) -> bool {
+        let branch = token.branch_index();
+        let Some(way) = self.ways.get_mut(branch).filter(|_| !self.context.is_answered()) else { return false };
+        let Hop::Known(dest) = way.hop else { return false };
+        let target = (&dest, way.uri.as_deref().unwrap_or_default());
+        let again = self.media.ask_again(turn.core, &self.message, &self.source, target, response, branch);
+        let Some(after) = again else { return false };
+        way.client = None;
+        if after.is_zero() {
+            return self.launch(turn, token, branch, 1).is_ok();
+        }
+        let (core, cell) = (Arc::clone(turn.core), turn.cell);
+        core.runtime.clone().spawn(async move {
+            tokio::time::sleep(after).await;
+            core.visit_cell(cell, |turn| relaunch(turn, token));
+        });
+        true
+    }
+
     /// Sends the request one way; `Err` where that cannot be done at all.
     fn launch(&mut self, turn: &mut Turn<'_>, token: Token, branch: usize, max_breadth: u32) -> Result<(), Failure> {
         let core = turn.core;
@@ -398,7 +434,15 @@ impl Proxied {
             (stays || forced).then(|| record_route(core, &self.source, &dest, way.uri.as_deref(), &mut tokens));
         let mut text = String::with_capacity(40);
         proxy::branch(&mut text, "", core.serial(), Some(self.hash));
-        let changes = self.voucher.changes(&self.message);
+        let mut changes = self.voucher.changes(&self.message);
+        let device = (&dest, way.uri.as_deref().unwrap_or_default());
+        match self.media.outgoing(core, &self.message, &self.source, device, branch) {
+            Ok(body) => changes.extend(body.map(Change::Body)),
+            Err(error) => {
+                tracing::warn!(%error, "the media of a call cannot be carried");
+                return Err(Failure::Transport);
+            }
+        }
         let plan = Forward {
             target,
             transport: dest.transport(),
@@ -452,6 +496,19 @@ fn resolve(turn: &Turn<'_>, token: Token, name: Box<str>, max_breadth: u32) {
             keep(turn, token, work);
         });
     });
+}
+
+/// Goes on with a branch that has waited.
+fn relaunch(turn: &mut Turn<'_>, token: Token) {
+    let Some(Work::Proxied(mut work)) = turn.shard.works.take(token) else { return };
+    let branch = token.branch_index();
+    let over = work.media.is_cancelled() || work.context.is_answered();
+    let launched = if over { Err(Failure::Timeout) } else { work.launch(turn, token, branch, 1) };
+    if let Err(failure) = launched {
+        let actions = work.context.handle_branch_failed(branch, failure, turn.now);
+        work.carry_out(turn, token, actions, None);
+    }
+    keep(turn, token, work);
 }
 
 /// Our Record-Route: with the flow on each side where the client is reached only by it (RFC 5626 §5.3.2). The token
