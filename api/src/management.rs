@@ -29,6 +29,7 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
         .route("/api/presence/{aor}", get(presence))
+        .route("/api/push/{aor}", get(push).post(push_test))
         .route("/api/groups", get(groups))
         .route("/api/groups/{id}", get(group))
         .route("/api/msrp", get(msrp_sessions))
@@ -125,6 +126,14 @@ async fn queue(
 
 async fn presence(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
     node.presence(&aor).await.map(Json)
+}
+
+async fn push(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.push(&aor).await.map(Json)
+}
+
+async fn push_test(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.push_test(&aor).await.map(Json)
 }
 
 async fn groups(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::{NodeError, PresenceOf};
+use crate::{NodeError, PresenceOf, PushOf, PushTested};
 
 /// The running server.
 #[async_trait]
@@ -46,6 +46,12 @@ pub trait Node: Send + Sync + 'static {
 
     /// What the devices of a user have published, and who watches.
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError>;
+
+    /// What was decided about waking the devices of a user.
+    async fn push(&self, aor: &str) -> Result<PushOf, NodeError>;
+
+    /// Pushes to each device of a user that can be pushed to.
+    async fn push_test(&self, aor: &str) -> Result<Vec<PushTested>, NodeError>;
 
     /// Uploaded files of one user, or of all; `after` is a file's `id`.
     async fn files(&self, owner: Option<&str>, page: Page) -> Result<List<File>, NodeError>;

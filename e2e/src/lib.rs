@@ -9,6 +9,7 @@ pub mod browser;
 pub mod capture;
 pub mod chat;
 mod digest;
+mod hook;
 pub mod http;
 pub mod kills;
 pub mod linphone;
@@ -24,6 +25,7 @@ pub mod web;
 mod wire;
 
 pub use address::Address;
+pub use hook::Hook;
 pub use message::Message;
 pub use phone::Phone;
 pub use program::{Program, found};

@@ -24,6 +24,8 @@ pub struct Phone {
     answered: HashMap<String, String>,
     /// Status with which a MESSAGE is answered; `None`: not at all.
     pub answer: Option<&'static str>,
+    /// Status with which an INVITE is answered; by default 200.
+    pub invite: Option<&'static str>,
     /// Parameters of the Contact with which an OPTIONS is answered; none without them.
     pub capabilities: String,
 }
@@ -47,6 +49,7 @@ impl Phone {
             inbox: VecDeque::new(),
             answered: HashMap::new(),
             answer: Some("200 OK"),
+            invite: None,
             capabilities: String::new(),
         }
     }
@@ -197,6 +200,9 @@ impl Phone {
         }
         let status = match message.method() {
             "MESSAGE" => self.answer,
+            "INVITE" => self.invite.or(Some("200 OK")),
+            // It has no answer.
+            "ACK" => None,
             _ => Some("200 OK"),
         };
         if let Some(status) = status {

@@ -79,6 +79,9 @@ enum Command {
     /// Show what the devices of a user have published, and who watches
     #[command(after_help = "Examples:\n  chappe presence bob@example.com\n  chappe presence bob@example.com --json")]
     Presence(Presence),
+    /// Show why the devices of a user were pushed to or not, or push to them
+    #[command(subcommand)]
+    Push(PushCommand),
     /// Show the files that users have uploaded, or remove one
     #[command(subcommand)]
     Files(FilesCommand),
@@ -190,6 +193,16 @@ enum FilesCommand {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum PushCommand {
+    /// Show what was decided about each device lately, and what the services said
+    #[command(after_help = "Examples:\n  chappe push log bob@example.com\n  chappe push log bob@example.com --json")]
+    Log(Presence),
+    /// Push to each device of a user that can be pushed to
+    #[command(after_help = "Examples:\n  chappe push test bob@example.com")]
+    Test(Presence),
+}
+
 #[derive(Debug, Args)]
 struct Explain {
     #[arg(value_name = "MESSAGE-ID")]
@@ -254,6 +267,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Groups(of) => soon(inspect::groups(of)),
         Command::Msrp(command) => soon(inspect::msrp(command)),
         Command::Presence(presence) => soon(inspect::presence(presence)),
+        Command::Push(command) => soon(inspect::push(command)),
         Command::Files(command) => soon(inspect::files(command)),
         Command::Explain(explain) => soon(inspect::explain(explain)),
         Command::Trace(trace) => soon(inspect::trace(trace)),

@@ -32,6 +32,7 @@ use crate::media::Media;
 use crate::metrics::{Metrics, Shed};
 use crate::msrp::endpoint::Endpoint;
 use crate::persist::Persist;
+use crate::push::Push;
 use crate::receipts::RecentReceipts;
 use crate::resolve::Resolver;
 use crate::service::agent::{CallLimits, CallTable};
@@ -123,6 +124,7 @@ pub struct Core {
     pub chat: Chat,
     pub groups: Groups,
     pub xcap: Xcap,
+    pub push: Arc<Push>,
     pub counters: SipCounters,
     pub trace: Trace,
     /// Store operations under way.
@@ -162,6 +164,7 @@ pub struct Parts {
     pub capabilities: Capabilities,
     pub groups: Groups,
     pub xcap: Xcap,
+    pub push: Arc<Push>,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -210,6 +213,7 @@ impl Core {
             chat: parts.chat,
             groups: parts.groups,
             xcap: parts.xcap,
+            push: parts.push,
             counters: SipCounters::new(parts.metrics),
             trace: parts.trace,
             store_queue: AtomicU64::new(0),

@@ -27,6 +27,7 @@ pub mod notify;
 pub mod persist;
 pub mod pipeline;
 pub mod provisioning;
+pub mod push;
 pub mod random;
 pub mod receipts;
 pub mod resolve;

@@ -30,6 +30,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
+use crate::push::Push;
 use crate::service::chat::FileBox;
 use crate::service::{agent, drain};
 use crate::timers;
@@ -107,8 +108,19 @@ impl Running {
 
         let keys = parts::Keys::load(&config.data_dir)?;
         let (drain, inbox) = drain::Drain::new();
-        let core =
-            Arc::new(Core::new(parts::core(&config, stores.clone(), metrics.clone(), &net, &http, drain, echo)?));
+        let (push, sleepers) = Push::new(parts::push(&config)?);
+        let push = Arc::new(push);
+        let core = Arc::new(Core::new(parts::core(
+            &config,
+            stores.clone(),
+            metrics.clone(),
+            &net,
+            &http,
+            (drain, Arc::clone(&push)),
+            echo,
+        )?));
+        let wakes = Arc::clone(&push);
+        core.waiting.tell(move |aor| wakes.hint(aor));
         load(&core).await.context("cannot read the store")?;
         crate::xcap::feed::load(&core).await.context("cannot read the documents of users")?;
         core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
@@ -183,6 +195,7 @@ impl Running {
         let timers = timers::spawn(Arc::clone(&core)).context("cannot start the timer thread")?;
         let mut tasks = JoinSet::new();
         tasks.spawn(drain::run(Arc::clone(&core), inbox));
+        tasks.spawn(crate::push::run(Arc::clone(&core), sleepers));
         tasks.spawn(flush(Arc::clone(&core)));
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));

@@ -1,6 +1,7 @@
 //! Which users have messages waiting, so that the hot path need not ask the store.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use ahash::RandomState;
 use parking_lot::Mutex;
@@ -47,19 +48,32 @@ impl Count {
 /// Messages by AOR.
 type Counts = HashMap<Box<str>, Count, RandomState>;
 
+type Heard = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Messages waiting by AOR.
 pub struct Waiting {
     shards: Box<[Mutex<Counts>]>,
+    /// Hears of each AOR for which a message begins to wait.
+    heard: OnceLock<Heard>,
     hasher: RandomState,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Waiting { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), hasher: RandomState::new() }
+        Waiting {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            heard: OnceLock::new(),
+            hasher: RandomState::new(),
+        }
     }
 }
 
 impl Waiting {
+    /// From now on `heard` is told of each AOR for which something is added. Once.
+    pub fn tell(&self, heard: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.heard.set(Box::new(heard));
+    }
+
     /// All that waits, copies included.
     pub fn count(&self, aor: &str) -> u64 {
         self.shard(aor).lock().get(aor).map_or(0, |c| c.any + c.all_copies())
@@ -91,10 +105,16 @@ impl Waiting {
             Some(count) => count,
             None => shard.entry(aor.into()).or_default(),
         };
-        let Some(device) = device else { return count.any += by };
-        match count.copies.iter_mut().find(|(name, _)| **name == *device) {
-            Some((_, copies)) => *copies += by,
-            None => count.copies.push((device.into(), by)),
+        match device {
+            None => count.any += by,
+            Some(device) => match count.copies.iter_mut().find(|(name, _)| **name == *device) {
+                Some((_, copies)) => *copies += by,
+                None => count.copies.push((device.into(), by)),
+            },
+        }
+        drop(shard);
+        if let Some(heard) = self.heard.get() {
+            heard(aor);
         }
     }
 

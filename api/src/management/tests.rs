@@ -104,6 +104,14 @@ impl Node for Fake {
         if id == "7" { Ok(()) } else { Err(NodeError::NotFound { what: "MSRP session" }) }
     }
 
+    async fn push(&self, aor: &str) -> Result<PushOf, NodeError> {
+        Ok(PushOf { aor: aor.into(), devices: Vec::new() })
+    }
+
+    async fn push_test(&self, _aor: &str) -> Result<Vec<PushTested>, NodeError> {
+        Err(NodeError::Unsupported { why: "no push service" })
+    }
+
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError> {
         let aor = self.show(aor).await?.aor;
         Ok(PresenceOf { aor, publications: vec![], watchers: vec![], document: String::new() })

@@ -4,13 +4,14 @@ use std::io::Write;
 
 use axum::http::Method;
 use chappe_api::{
-    Explanation, File, Group, List, MsrpKind, MsrpSession, PresenceOf, Queue, Registered, Status, Waiting,
+    Explanation, File, Group, List, MsrpKind, MsrpSession, PresenceOf, PushOf, PushTested, Queue, Registered, Status,
+    Waiting,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::output::{self, Table, say};
-use super::{Explain, FAILED, FilesCommand, Inspect, MsrpCommand, OK, OfGroup, OfUser, Presence, Trace};
+use super::{Explain, FAILED, FilesCommand, Inspect, MsrpCommand, OK, OfGroup, OfUser, Presence, PushCommand, Trace};
 use crate::admin::{Admin, segment};
 
 /// Rows asked for at a time.
@@ -245,6 +246,55 @@ pub(super) async fn presence(options: Presence) -> anyhow::Result<u8> {
     }
     say!("\n{}", presence.document.trim_end())?;
     Ok(OK)
+}
+
+pub(super) async fn push(command: PushCommand) -> anyhow::Result<u8> {
+    match command {
+        PushCommand::Log(options) => {
+            let admin = options.inspect.place.running()?;
+            let push: PushOf = admin.get(&format!("/api/push/{}", segment(&options.user))).await?;
+            if options.inspect.json {
+                return output::json(&push).map(|()| OK);
+            }
+            let mut table = Table::new(["device", "service", "when (UTC)", "for", "what"]);
+            for device in &push.devices {
+                for decision in &device.decisions {
+                    table.row([
+                        device.device.clone(),
+                        device.provider.clone(),
+                        output::date(decision.at),
+                        decision.class.clone(),
+                        decision.what.clone(),
+                    ]);
+                }
+            }
+            match table.is_empty() {
+                true => say!("Nothing was decided about devices of {}.", push.aor)?,
+                false => output::print(&table)?,
+            }
+            Ok(OK)
+        }
+        PushCommand::Test(options) => {
+            let admin = options.inspect.place.running()?;
+            let path = format!("/api/push/{}", segment(&options.user));
+            let tested: Vec<PushTested> = admin.call(Method::POST, &path, None::<&()>).await?;
+            let failed = tested.is_empty() || tested.iter().any(|tested| tested.outcome != "accepted");
+            if options.inspect.json {
+                output::json(&tested)?;
+                return Ok(if failed { FAILED } else { OK });
+            }
+            let mut table = Table::new(["device", "service", "outcome", "what it said"]);
+            for tested in &tested {
+                let PushTested { device, provider, outcome, why } = tested.clone();
+                table.row([device, provider, outcome, why]);
+            }
+            match table.is_empty() {
+                true => say!("{} has no device that can be pushed to.", options.user)?,
+                false => output::print(&table)?,
+            }
+            Ok(if failed { FAILED } else { OK })
+        }
+    }
 }
 
 pub(super) async fn files(command: FilesCommand) -> anyhow::Result<u8> {

@@ -43,6 +43,7 @@ section! {
         pub group: Table<Group> = Table::default();
         pub http: Table<Http> = Table::default();
         pub provisioning: Table<Provisioning> = Table::default();
+        pub push: Table<Push> = Table::default();
         pub xcap: Table<Xcap> = Table::default();
         pub files: Table<Files> = Table::default();
         pub msrp: Table<Msrp> = Table::default();
@@ -300,6 +301,38 @@ section! {
         pub max_head: Size = Size::kib(16) => Size::kib(8)..=Size::kib(256);
         /// Time for the head of a request, and for a kept connection to begin the next.
         pub head_timeout: Duration = seconds(15) => seconds(1)..=minutes(10);
+    }
+}
+
+section! {
+    /// Push (RFC 8599): phones that sleep are woken when a call or a message waits for them. On with the first service that is
+    /// configured.
+    pub struct Push {
+        /// How long a call waits for sleeping devices.
+        pub wait: Duration = seconds(20) => seconds(1)..=minutes(2);
+        /// A URL that gets a POST with {"provider", "param", "prid", "class", "ttl", "collapse"} for each push.
+        pub webhook: Option<String> = None => Example(r#""http://127.0.0.1:8091/push""#);
+        /// With which the body is signed: X-Chappe-Signature: sha256=BASE64 (HMAC-SHA-256).
+        pub webhook_secret: Option<Secret> = None => Example(r#""…""#);
+        /// Values of pn-provider that go to the web-hook.
+        pub webhook_for: Vec<String> = vec!["webhook".to_owned()];
+        /// Turns Web Push on: where push services find who is behind it (mailto: or https:). The key is made in the data
+        /// directory.
+        pub webpush_subject: Option<String> = None => Example(r#""mailto:ops@example.com""#);
+        /// Origins of push services that are in the own network, or speak plain HTTP.
+        pub webpush_trusted: Vec<String> = Vec::new();
+        /// Firebase Cloud Messaging: the file of a service account.
+        pub fcm_account: Option<PathBuf> = None => Example(r#""/etc/chappe/fcm.json""#);
+        /// Stands for its address.
+        pub fcm_url: Option<String> = None => Example(r#""https://fcm.googleapis.com""#);
+        /// Apple Push Notification service: the key in PEM, its ID, and the team.
+        pub apns_key: Option<PathBuf> = None => Example(r#""/etc/chappe/AuthKey.p8""#);
+        pub apns_key_id: Option<String> = None => Example(r#""ABC123DEFG""#);
+        pub apns_team: Option<String> = None => Example(r#""TEAM12345A""#);
+        /// Whether tokens are of builds for development.
+        pub apns_sandbox: bool = false;
+        /// Stands for its address.
+        pub apns_url: Option<String> = None => Example(r#""https://api.push.apple.com""#);
     }
 }
 

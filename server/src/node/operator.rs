@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chappe_api::{
     Accounts, Counts, Explanation, FateEvent, File, Group, List, MessageCounts, MsrpSession, Node, NodeError, Page,
-    PresenceOf, Queue, Readiness, Registered, Status, TraceLine, Waiting,
+    PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness, Registered, Status, TraceLine, Waiting,
 };
 use chappe_store::Wanted;
 use tokio::sync::broadcast;
@@ -141,10 +141,13 @@ impl Node for Operator {
             out.family("chappe_sip_subscriptions", Kind::Gauge, "Subscriptions of whatever package now.")
                 .sample(&[], core.watched.count());
             let presence = core.presence.counts();
+            let (waking, parked) = core.push.counts();
             for (name, help, value) in [
                 ("chappe_presence_publications", "Publications that are valid now.", presence.publications),
                 ("chappe_presence_watchers", "Watchers of presence now.", presence.watchers),
                 ("chappe_presence_pending", "Watchers that wait for a decision.", presence.pending),
+                ("chappe_push_waking", "Devices that are being woken now.", waking),
+                ("chappe_push_parked", "Calls that wait for a device to wake.", parked),
                 (
                     "chappe_capability_users",
                     "Users of whose devices' abilities something is known.",
@@ -156,6 +159,11 @@ impl Node for Operator {
             let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
             let (presence, capability) = (&core.presence, &core.capabilities);
             for (name, help, value) in [
+                ("chappe_push_sent_total", "Pushes sent to services.", load(&core.push.sent)),
+                ("chappe_push_accepted_total", "Pushes that services took.", load(&core.push.accepted)),
+                ("chappe_push_failed_total", "Pushes that services did not take.", load(&core.push.failed)),
+                ("chappe_push_woken_total", "Wake-ups that ended with a registration.", load(&core.push.woken)),
+                ("chappe_push_retired_total", "Registrations removed for a dead token.", load(&core.push.retired)),
                 ("chappe_presence_published_total", "PUBLISH requests accepted.", load(&presence.published)),
                 ("chappe_presence_refused_total", "PUBLISH requests refused.", load(&presence.refused)),
                 (
@@ -265,6 +273,33 @@ impl Node for Operator {
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError> {
         let aor = self.accounts.show(aor).await?.aor;
         Ok(crate::service::presence::seen(&self.core, &aor))
+    }
+
+    async fn push(&self, aor: &str) -> Result<PushOf, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        let decision =
+            |entry: crate::push::Entry| PushDecision { at: entry.at, class: entry.class.into(), what: entry.what };
+        let devices = crate::push::log_of(&self.core, &aor).into_iter().map(|log| PushDevice {
+            device: log.device.into(),
+            provider: log.provider,
+            decisions: log.entries.into_iter().map(decision).collect(),
+        });
+        Ok(PushOf { devices: devices.collect(), aor })
+    }
+
+    async fn push_test(&self, aor: &str) -> Result<Vec<PushTested>, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        if !self.core.push.is_on() {
+            return Err(NodeError::Unsupported { why: "no push service is configured" });
+        }
+        let tested = crate::push::test(&self.core, &aor).await;
+        let one = |(device, provider, outcome): (Box<str>, String, chappe_push::Outcome)| PushTested {
+            device: device.into(),
+            provider,
+            outcome: outcome.as_str().to_owned(),
+            why: outcome.why().to_owned(),
+        };
+        Ok(tested.into_iter().map(one).collect())
     }
 
     async fn files(&self, owner: Option<&str>, page: Page) -> Result<List<File>, NodeError> {

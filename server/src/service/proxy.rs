@@ -19,6 +19,7 @@ use crate::directory::Entry;
 use crate::hops::Hop;
 use crate::media::hook::{self, Branches};
 use crate::pipeline::Voucher;
+use crate::push::Sleeper;
 use crate::service::Request;
 use crate::service::pager::is_alive;
 use crate::shard::Turn;
@@ -59,6 +60,8 @@ pub struct Proxied {
     timer: Option<std::time::Instant>,
     /// What the media gateway has to do with it.
     media: Branches,
+    /// Devices that are being woken for it.
+    asleep: SmallVec<[Box<str>; 1]>,
 }
 
 /// A request to one of our users: to all devices.
@@ -131,6 +134,10 @@ pub fn in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, dow
 
 fn fork(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, aor: &str, admits: impl Fn(&Binding) -> bool) {
     let core = turn.core;
+    let asleep = match request.message.method() {
+        Method::Invite => crate::push::sleepers(core, aor, &admits),
+        _ => Vec::new(),
+    };
     let (mut ways, mut candidates) = (SmallVec::<[Way; 1]>::new(), SmallVec::<[Candidate; 2]>::new());
     let message = Arc::clone(&request.message);
     let preferences = Preferences::of(&message);
@@ -143,14 +150,14 @@ fn fork(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, aor: &str, a
             candidates.push(candidate);
         }
     });
-    if ways.is_empty() {
+    if ways.is_empty() && asleep.is_empty() {
         return turn.answer(request.key, &request.message, 480);
     }
-    begin(turn, request, routed, ways, &candidates);
+    begin(turn, request, routed, ways, &candidates, Some((aor, asleep)).filter(|(_, asleep)| !asleep.is_empty()));
 }
 
 fn one(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, way: Way) {
-    begin(turn, request, routed, SmallVec::from_iter([way]), &[Candidate { group: 0, instance: 0 }]);
+    begin(turn, request, routed, SmallVec::from_iter([way]), &[Candidate { group: 0, instance: 0 }], None);
 }
 
 fn begin(
@@ -159,6 +166,7 @@ fn begin(
     routed: &Routed<'_>,
     ways: SmallVec<[Way; 1]>,
     candidates: &[Candidate],
+    asleep: Option<(&str, Vec<Sleeper>)>,
 ) {
     let core = turn.core;
     let message = request.message;
@@ -187,10 +195,64 @@ fn begin(
         cancel_reason: None,
         timer: None,
         media: Branches::default(),
+        asleep: SmallVec::new(),
     });
+    if let Some((aor, sleepers)) = asleep
+        && core.push.park(turn, token, aor, &sleepers)
+    {
+        work.asleep = sleepers.into_iter().map(|sleeper| sleeper.device).collect();
+        work.context.hold(turn.now + core.push.settings.wait);
+    }
     let actions = work.context.start(turn.now);
     work.carry_out(turn, token, actions, None);
     keep(turn, token, work);
+}
+
+/// Devices of the user that a request is for have registered: those that were being woken for it get it, each once.
+/// True if the request waits for nobody any more.
+pub fn woken(turn: &mut Turn<'_>, token: Token, aor: &str, devices: &[Box<str>]) -> bool {
+    let Some(Work::Proxied(mut work)) = turn.shard.works.take(token) else {
+        return true;
+    };
+    let core = turn.core;
+    let mut ways: SmallVec<[Way; 1]> = SmallVec::new();
+    work.asleep.retain(|device| {
+        let is_here = devices.contains(device);
+        let way = core.location.with(aor, |bindings| {
+            let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |b| b.device() == &**device);
+            found.first().map(|target| Way::to_binding(core, target.binding))
+        });
+        match way.filter(|_| is_here) {
+            Some(way) => {
+                ways.push(way);
+                false
+            }
+            None => true,
+        }
+    });
+    let first = work.ways.len() as u16;
+    let candidates: SmallVec<[Candidate; 2]> =
+        (0..ways.len() as u16).map(|n| Candidate { group: 0, instance: first.saturating_add(n) }).collect();
+    if !candidates.is_empty()
+        && let Some((_, actions)) = work.context.add(&candidates, turn.now)
+    {
+        work.ways.extend(ways);
+        work.carry_out(turn, token, actions, None);
+    }
+    let over = work.stops_waiting(turn, token);
+    keep(turn, token, work);
+    over
+}
+
+/// A device cannot be woken. True if the request waits for nobody any more.
+pub fn not_woken(turn: &mut Turn<'_>, token: Token, device: &str) -> bool {
+    let Some(Work::Proxied(mut work)) = turn.shard.works.take(token) else {
+        return true;
+    };
+    work.asleep.retain(|own| **own != *device);
+    let over = work.stops_waiting(turn, token);
+    keep(turn, token, work);
+    over
 }
 
 /// A response from a branch.
@@ -336,6 +398,16 @@ fn keep(turn: &mut Turn<'_>, token: Token, mut work: Box<Proxied>) {
 }
 
 impl Proxied {
+    /// Ends the wait where no device is being woken any more.
+    fn stops_waiting(&mut self, turn: &mut Turn<'_>, token: Token) -> bool {
+        if !self.asleep.is_empty() {
+            return self.context.is_done();
+        }
+        let actions = self.context.release(turn.now);
+        self.carry_out(turn, token, actions, None);
+        true
+    }
+
     /// Does what the context wants; `at_hand` is the response that brought it about.
     fn carry_out(&mut self, turn: &mut Turn<'_>, token: Token, actions: Actions, at_hand: Option<&Message>) {
         let mut queue: VecDeque<Action> = actions.into_iter().collect();

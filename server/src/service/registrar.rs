@@ -12,6 +12,7 @@ use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::identity::{Checked, Fresh, Role};
 use crate::metrics::Verdict;
+use crate::push;
 use crate::service::{drain, group, notify};
 use crate::shard::Turn;
 
@@ -63,6 +64,10 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
     core.counters.authentication(Verdict::Accepted);
     core.identity.remember(flow, &user);
 
+    if !push::is_supported(&core.push, message) {
+        // RFC 8599 §5.6: nobody else on the way could serve it.
+        return turn.answer(key, message, 555);
+    }
     let aor = &*user.aor;
     let policy = &core.settings.registrar;
     let watched = notify::is_watched(core, aor);
@@ -105,6 +110,7 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
             turn.registered(key, reply.finish());
             drain::registered(core, aor);
             group::registered(core, aor, false);
+            push::registered_later(core, aor);
             if let Some((before, after)) = told {
                 let (core, user) = (Arc::clone(core), Arc::clone(&user));
                 // Watchers may live in this shard, which is locked now.
@@ -145,6 +151,7 @@ async fn store_and_answer(
             notify::registration_changed(&core, aor, &before, &after);
             drain::registered(&core, aor);
             group::registered(&core, aor, true);
+            push::registered(&core, aor);
         }
         Err(error) => {
             core.counters.store_failed();
@@ -210,5 +217,6 @@ fn answer(
         associated: &associated,
         gruu: Some(&core.gruu),
     };
-    registrar::answer(message, bindings, outbound, direct, &core.settings.registrar, &parts)
+    let reply = registrar::answer(message, bindings, outbound, direct, &core.settings.registrar, &parts);
+    core.push.tell(message, reply)
 }
