@@ -48,7 +48,8 @@ async fn commit(core: Arc<Core>, write: Write) {
         }
     };
     let Some(written) = written else {
-        let copies = copies.into_iter().map(|(key, of)| (key, of, None)).collect();
+        let copies: Vec<_> = copies.into_iter().map(|(key, of)| (key, of, None)).collect();
+        copies.iter().for_each(|(key, ..)| core.waiting.remove(&key.0, Some(&key.1)));
         return core.drain.tell(News::Settled { ids, done: false, copies });
     };
     for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
@@ -68,9 +69,11 @@ async fn commit(core: Arc<Core>, write: Write) {
         kick(&core, &recipient);
     }
     let copies: Vec<_> = copies.into_iter().zip(&written.copies).map(|((key, of), id)| (key, of, *id)).collect();
-    for (key, _, _) in copies.iter().filter(|(_, _, id)| id.is_some()) {
-        core.waiting.add(&key.0, Some(&key.1), 1);
-        core.ledger.stored();
+    for (key, _, id) in &copies {
+        match id {
+            Some(_) => core.ledger.stored(),
+            None => core.waiting.remove(&key.0, Some(&key.1)),
+        }
     }
     core.drain.tell(News::Settled { ids, done: true, copies: copies.clone() });
     for (key, _, _) in copies {

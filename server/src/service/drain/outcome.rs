@@ -126,6 +126,8 @@ impl Sessions {
         } else if core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
             return;
         }
+        // Counted before the write, so that a registration that comes now looks for it.
+        core.waiting.add(&message.recipient, message.device.as_deref(), 1);
         self.write.copies.push(DeviceCopy { of, message });
     }
 
