@@ -129,6 +129,31 @@ impl Resolver {
         if targets.is_empty() { Err(ResolveError::NotFound) } else { Ok(targets) }
     }
 
+    /// The servers of an MSRP relay that is named without a port, by the SRV records of `_msrps._tcp` (RFC 4976 §8): the
+    /// best first, none where there are no such records and the host itself is the relay. Each has to prove `host`.
+    /// Dead ones are left out unless all are dead. An error also where the domain says that it has no relay.
+    pub async fn relay(&self, host: &str) -> Result<Vec<Target>, ResolveError> {
+        match select::known(host) {
+            Some(Err(error)) => return Err(error),
+            // No names of DNS.
+            Some(Ok(_)) => return Ok(Vec::new()),
+            None => {}
+        }
+        let _turn = self.turns.try_acquire().map_err(|_| ResolveError::Busy)?;
+        let query = Query { transport: Some(Transport::Tls), secure: true, ..Query::host(host) };
+        let service = Service { transport: Transport::Tls, name: format!("_msrps._tcp.{host}") };
+        let servers = tokio::time::timeout(self.config.timeout, self.servers(&query, &service));
+        match servers.await.unwrap_or(Err(ResolveError::Timeout))? {
+            Servers::At(mut targets) => {
+                targets.truncate(TARGETS);
+                self.dead.leave_out(&mut targets, Instant::now());
+                Ok(targets)
+            }
+            Servers::Declined => Err(ResolveError::NotFound),
+            Servers::None => Ok(Vec::new()),
+        }
+    }
+
     async fn look_up(&self, query: &Query) -> Result<Vec<Target>, ResolveError> {
         let have = &self.config.transports;
         let services = match select::first(query, have)? {
@@ -142,21 +167,11 @@ impl Resolver {
             }
         };
         let mut declined = false;
-        for Service { transport, name } in services {
-            let records = self.lookup.srv(&name).await?;
-            // A lone root as target says that the service is decidedly not there (RFC 2782).
-            declined |= !records.is_empty() && records.iter().all(|r| r.target.is_empty());
-            let mut targets = Vec::new();
-            for srv in select::order(records, random).into_iter().take(SERVERS) {
-                // One server without an address is no reason to give up the others.
-                let found = self.addresses(query, &srv.target, transport, srv.port).await;
-                targets.extend(found.into_iter().flatten());
-                if targets.len() >= TARGETS {
-                    break;
-                }
-            }
-            if !targets.is_empty() {
-                return Ok(targets);
+        for service in services {
+            match self.servers(query, &service).await? {
+                Servers::At(targets) => return Ok(targets),
+                Servers::Declined => declined = true,
+                Servers::None => {}
             }
         }
         if declined {
@@ -164,6 +179,27 @@ impl Resolver {
         }
         let (transport, port) = select::fallback(query, have)?;
         self.addresses(query, &query.host, transport, port).await
+    }
+
+    /// What the SRV records of one service lead to (RFC 2782).
+    async fn servers(&self, query: &Query, service: &Service) -> Result<Servers, ResolveError> {
+        let records = self.lookup.srv(&service.name).await?;
+        // A lone root as target says that the service is decidedly not there.
+        let declined = !records.is_empty() && records.iter().all(|r| r.target.is_empty());
+        let mut targets = Vec::new();
+        for srv in select::order(records, random).into_iter().take(SERVERS) {
+            // One server without an address is no reason to give up the others.
+            let found = self.addresses(query, &srv.target, service.transport, srv.port).await;
+            targets.extend(found.into_iter().flatten());
+            if targets.len() >= TARGETS {
+                break;
+            }
+        }
+        Ok(match (targets.is_empty(), declined) {
+            (false, _) => Servers::At(targets),
+            (true, true) => Servers::Declined,
+            (true, false) => Servers::None,
+        })
     }
 
     async fn addresses(
@@ -183,6 +219,15 @@ impl Resolver {
         let target = |ip| query.target(transport, SocketAddr::new(ip, port));
         Ok(addresses.into_iter().map(target).collect())
     }
+}
+
+/// What the SRV records of a service say.
+enum Servers {
+    At(Vec<Target>),
+    /// There is no such service.
+    Declined,
+    /// No records, or none with an address.
+    None,
 }
 
 /// A number below `bound`, to spread load; nothing secret hangs on it.
@@ -323,6 +368,41 @@ mod tests {
             let expected = expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect());
             assert_eq!((found, seen.as_str()), (expected, asked), "{query:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn relays_by_srv() {
+        let mut zone = zone();
+        zone.srv.insert(
+            "_msrps._tcp.relay.example",
+            vec![srv(1, "b.full.example", 9001), srv(0, "a.full.example", 9000), srv(2, "gone.example", 1)],
+        );
+        zone.srv.insert("_msrps._tcp.none.example", vec![srv(0, "", 0)]);
+        let resolver = Resolver::with_lookup(ResolveConfig::default(), Arc::new(zone));
+        let ask = async |host: &str| {
+            let found = resolver.relay(host).await?;
+            let print = |t: &Target| format!("{} {} {}", t.transport, t.addr, t.server_name.as_deref().unwrap_or("-"));
+            Ok(found.iter().map(print).collect::<Vec<_>>())
+        };
+        let all = [
+            "TLS [2001:db8::1]:9000 relay.example",
+            "TLS 192.0.2.1:9000 relay.example",
+            "TLS 192.0.2.2:9001 relay.example",
+        ];
+        for (host, expected) in [
+            ("relay.example", Ok(&all[..])),
+            ("plain.example", Ok(&[][..])),
+            ("192.0.2.9", Ok(&[][..])),
+            ("localhost", Ok(&[][..])),
+            ("none.example", Err(ResolveError::NotFound)),
+            ("a.invalid", Err(ResolveError::NotFound)),
+        ] {
+            let expected = expected.map(|list| list.iter().map(|s| (*s).to_owned()).collect());
+            assert_eq!(ask(host).await, expected, "{host}");
+        }
+        let first = resolver.relay("relay.example").await.unwrap().remove(0);
+        resolver.dead().mark(&first, Instant::now(), std::time::Duration::from_secs(3600));
+        assert_eq!(ask("relay.example").await, Ok(all[1..].iter().map(|s| (*s).to_owned()).collect()));
     }
 
     #[tokio::test]

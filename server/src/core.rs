@@ -130,7 +130,7 @@ pub struct Core {
     /// Store operations under way.
     pub store_queue: AtomicU64,
     pub runtime: tokio::runtime::Handle,
-    resolver: Option<Resolver>,
+    pub(crate) resolver: Option<Resolver>,
     net: OnceLock<Net>,
     endpoint: OnceLock<Endpoint>,
     files: OnceLock<FileBox>,

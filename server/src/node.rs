@@ -135,6 +135,9 @@ impl Running {
             epoch_seconds(),
             tokio::runtime::Handle::current(),
         );
+        if let Some(resolver) = &core.resolver {
+            relay.set_resolver(Arc::clone(&resolver.0));
+        }
         relay.set_net(msrp.clone());
         core.set_endpoint(relay.endpoint());
         if let Some(media) = crate::media::wiring::open(&config, &listeners) {

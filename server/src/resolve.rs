@@ -1,5 +1,7 @@
 //! Names to addresses (RFC 3263), for next hops that are not addresses.
 
+use std::sync::Arc;
+
 use chappe_net::Query;
 use chappe_sip::layer::Dest;
 use chappe_sip::{Scheme, Uri};
@@ -7,7 +9,7 @@ use chappe_sip::{Scheme, Uri};
 use crate::hops::Hops;
 
 /// The resolver of the transport layer, in the words of the SIP side.
-pub struct Resolver(pub chappe_net::Resolver);
+pub struct Resolver(pub Arc<chappe_net::Resolver>);
 
 impl Resolver {
     /// The addresses of a URI, the best first; none where the name has none, or lies beyond what we speak.

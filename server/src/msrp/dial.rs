@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chappe_msrp::Uri;
 use chappe_msrp::relay::Refused;
-use chappe_net::{Proof, Target};
+use chappe_net::{Proof, ResolveError, Target};
 use chappe_sip::Transport;
 
 use super::connection::{Connection, Touched};
@@ -16,6 +16,8 @@ use super::relay::Relay;
 const DEFAULT_PORT: u16 = 2855;
 /// A name has so long to be resolved.
 const RESOLVE: Duration = Duration::from_secs(10);
+/// A server of a relay that could not be reached is not tried again for so long while there are others.
+const PASSED_OVER: Duration = Duration::from_secs(30);
 
 /// What a URI says of the connection to its host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +25,8 @@ pub(super) struct Hop {
     pub secure: bool,
     pub host: Box<str>,
     pub port: u16,
+    /// The URI had no port: the domain may say by SRV where its relay is (RFC 4976 §8).
+    pub by_service: bool,
     /// What its certificate has to be for, where it is asked for by name.
     pub name: Option<Arc<str>>,
     pub proof: Proof,
@@ -42,7 +46,9 @@ impl Relay {
         let host: Box<str> = uri.host.to_ascii_lowercase().into();
         let name = (address(&host).is_none()).then(|| Arc::from(&*host));
         let port = uri.port.unwrap_or(DEFAULT_PORT);
-        self.dial_hop(Hop { secure: uri.secure, host, port, name, proof: Proof::Host })
+        // There is no service for relays without TLS.
+        let by_service = uri.port.is_none() && uri.secure && name.is_some();
+        self.dial_hop(Hop { secure: uri.secure, host, port, by_service, name, proof: Proof::Host })
     }
 
     /// The same by what is known of the hop.
@@ -70,14 +76,39 @@ impl Relay {
     fn resolve(self: &Arc<Self>, hop: Hop, connection: Arc<Connection>) {
         let relay = Arc::clone(self);
         self.runtime.spawn(async move {
-            let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((&*hop.host, hop.port))).await;
             // The addresses in their order (RFC 4975 §6.2); one that may not be reached is passed over.
-            let address = found.ok().and_then(Result::ok).and_then(|mut all| all.find(|a| relay.may_reach(*a)));
+            let address = relay.addresses(&hop).await.into_iter().find(|a| relay.may_reach(*a));
             match address {
                 Some(address) => relay.connect(&hop, &connection, address),
                 None => relay.not_opened(&connection),
             }
         });
+    }
+
+    /// The best first; none where the name has none.
+    async fn addresses(&self, hop: &Hop) -> Vec<SocketAddr> {
+        if let (true, Some(resolver)) = (hop.by_service, self.resolver.get()) {
+            match resolver.relay(&hop.host).await {
+                Ok(servers) if !servers.is_empty() => return servers.iter().map(|server| server.addr).collect(),
+                // The domain says that it has none.
+                Err(ResolveError::NotFound) => return Vec::new(),
+                // Names may be known to this machine that no name server knows.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((&*hop.host, hop.port))).await;
+        found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default()
+    }
+
+    /// The next look-up passes over a server that could not be reached.
+    fn pass_over(&self, connection: &Arc<Connection>) {
+        let dialled = self.dialled.lock();
+        let hop =
+            dialled.iter().find_map(|(hop, other)| (Arc::ptr_eq(other, connection) && hop.by_service).then_some(hop));
+        if let (Some(hop), Some(flow), Some(resolver)) = (hop, connection.flow(), self.resolver.get()) {
+            let target = Target { server_name: hop.name.clone(), ..Target::new(Transport::Tls, flow.remote) };
+            resolver.dead().mark(&target, Instant::now(), PASSED_OVER);
+        }
     }
 
     fn may_reach(&self, address: SocketAddr) -> bool {
@@ -108,6 +139,7 @@ impl Relay {
     /// A next hop could not be reached; nothing of it was `opened`.
     pub(super) fn not_opened(&self, connection: &Arc<Connection>) {
         self.counters.dial_failures.one();
+        self.pass_over(connection);
         self.undialled(connection);
         for end in connection.ends() {
             self.shut(&end, EndClosed::Unreachable);

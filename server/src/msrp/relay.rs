@@ -12,7 +12,7 @@ use chappe_auth::{Gate, GateConfig, Ha1Set, Username};
 use chappe_msrp::auth::AuthPolicy;
 use chappe_msrp::relay::Matching;
 use chappe_msrp::{Leniency, Limits, OutgoingConfig, Parser};
-use chappe_net::{CloseReason, ConnectionInfo, Events, Net, Network, Outbox, Reading, SendError};
+use chappe_net::{CloseReason, ConnectionInfo, Events, Net, Network, Outbox, Reading, Resolver, SendError};
 use chappe_sip::{Flow, Transport};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -129,6 +129,7 @@ pub struct Relay {
     /// Sessions without allowance, and who is not read for that.
     pub(super) throttled: Mutex<Vec<(Arc<Session>, Arc<Connection>)>>,
     net: OnceLock<Net>,
+    pub(super) resolver: OnceLock<Arc<Resolver>>,
     pub(super) runtime: Handle,
     /// Milliseconds since the start, as of the last tick.
     clock: AtomicU64,
@@ -164,6 +165,7 @@ impl Relay {
             dialling: Mutex::new(()),
             throttled: Mutex::default(),
             net: OnceLock::new(),
+            resolver: OnceLock::new(),
             runtime,
             clock: AtomicU64::new(0),
             start: Instant::now(),
@@ -175,6 +177,11 @@ impl Relay {
     /// Once the listeners are up.
     pub fn set_net(&self, net: Net) {
         let _ = self.net.set(net);
+    }
+
+    /// Who finds relays by SRV; without it they are at their hosts.
+    pub fn set_resolver(&self, resolver: Arc<Resolver>) {
+        let _ = self.resolver.set(resolver);
     }
 
     pub fn net(&self) -> Option<&Net> {

@@ -6,6 +6,7 @@ mod hops;
 mod links;
 mod refused;
 mod secure;
+mod service;
 
 use std::io::Write;
 use std::sync::atomic::Ordering;

@@ -256,7 +256,7 @@ pub(super) fn core(
         capabilities: Capabilities::new(capability(config)),
         groups: groups(config, &key.derive("node")),
         xcap: Xcap::new(xcap(config, http), documents),
-        resolver: Some(Resolver(chappe_net::Resolver::new(resolve))),
+        resolver: Some(Resolver(Arc::new(chappe_net::Resolver::new(resolve)))),
         layer: layer::Config {
             timers: timers(config),
             limit: (config.sip.limits.max_transactions as usize).div_ceil(SHARDS),

@@ -138,7 +138,7 @@ fn hop(secure: bool, target: &Target, proof: Proof) -> Hop {
         Host::Name(name) if secure => Some(Arc::from(name.as_str())),
         _ => None,
     });
-    Hop { secure, host: target.host.to_string().into(), port: target.port, name, proof }
+    Hop { secure, host: target.host.to_string().into(), port: target.port, by_service: false, name, proof }
 }
 
 /// A connection of ours has to be to one of these, or to the host.
