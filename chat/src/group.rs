@@ -9,6 +9,7 @@ mod change;
 mod create;
 pub mod data;
 mod id;
+pub mod ledger;
 pub mod list;
 mod member;
 pub mod reader;

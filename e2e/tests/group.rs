@@ -155,3 +155,53 @@ fn a_member_that_stalls_delays_nobody() {
     assert_eq!(Phone::registered(&server, 2, Transport::Udp).texts(20), sent);
     server.stop();
 }
+
+#[test]
+fn who_is_blocked_is_not_heard_and_every_fate_is_told() {
+    let mut server = Server::start();
+    server.ask(&["account", "block", "user1@localhost", "user2@localhost"]);
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut blocks = Phone::registered(&server, 1, Transport::Udp);
+    let mut blocked = Phone::registered(&server, 2, Transport::Tcp);
+    let made = create(&mut owner, &[1, 2, 3], "blocked");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    let send = |phone: &mut Phone, id: &str, text: &str| {
+        let body = format!(
+            "From: <{}>\r\nTo: <{focus}>\r\nNS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: {id}\r\n\
+             DateTime: 2026-01-01T00:00:00Z\r\n\r\nContent-Type: text/plain\r\n\r\n{text}",
+            phone.aor()
+        );
+        let answer = phone.request("MESSAGE", &focus, &focus, "Content-Type: message/cpim\r\n", &body);
+        assert_eq!(answer.expect("the server lives").code(), 200);
+    };
+    // User 3 is away.
+    send(&mut blocked, "unwanted1", "unwanted");
+    assert_eq!(owner.texts(1), ["unwanted"]);
+    send(&mut owner, "wanted1", "wanted");
+    assert_eq!(blocked.texts(1), ["wanted"]);
+    assert_eq!(blocks.texts(1), ["wanted"]);
+    blocks.nothing_more();
+    let fate = |server: &Server, id: &str, user: usize| {
+        let told = server.ask(&["explain", id]);
+        let events = told["events"].as_array().expect("events").clone();
+        let name = format!("user{user}@localhost");
+        let of: Vec<String> = events
+            .iter()
+            .filter(|event| event["recipient"] == name.as_str())
+            .map(|event| event["event"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        of
+    };
+    // Cursors follow a second behind.
+    wait_for("the fates", || (fate(&server, "unwanted1", 0) == ["delivered"]).then_some(()));
+    assert_eq!(fate(&server, "unwanted1", 1), ["refused"]);
+    assert_eq!(fate(&server, "unwanted1", 3), ["stored"]);
+    let counts = server.counts();
+    assert_eq!(counts, [6, 3, 2, 0, 1], "three recipients each: two wait for user 3, one is withheld");
+    let mut late = Phone::registered(&server, 3, Transport::Tcp);
+    assert_eq!(late.texts(2), ["unwanted", "wanted"]);
+    wait_for("nothing to wait", || (server.counts() == [6, 5, 0, 0, 1]).then_some(()));
+    server.stop();
+}

@@ -37,13 +37,26 @@ impl Ledger {
 
     /// A stored message ended.
     pub fn settled(&self, outcome: chappe_store::Outcome) {
-        self.stored.fetch_sub(1, Ordering::Relaxed);
-        let end = match outcome {
+        self.settled_many(outcome, 1);
+    }
+
+    fn end(&self, outcome: chappe_store::Outcome) -> &AtomicU64 {
+        match outcome {
             chappe_store::Outcome::Delivered => &self.delivered,
             chappe_store::Outcome::Expired => &self.expired,
             chappe_store::Outcome::Refused => &self.refused,
-        };
-        end.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A message is on disk for so many recipients.
+    pub fn stored_many(&self, recipients: u64) {
+        self.load(i64::try_from(recipients).unwrap_or(i64::MAX));
+    }
+
+    /// So many of those ended.
+    pub fn settled_many(&self, outcome: chappe_store::Outcome, recipients: i64) {
+        self.stored.fetch_sub(recipients, Ordering::Relaxed);
+        self.end(outcome).fetch_add(recipients as u64, Ordering::Relaxed);
     }
 
     /// What the store held and had seen at the start of the process.
@@ -191,6 +204,11 @@ mod tests {
         ledger.settled(chappe_store::Outcome::Refused);
         assert_eq!(ledger.imbalance(), 0);
         assert_eq!(ledger.stored.load(Ordering::Relaxed), 0);
+        ledger.stored_many(5);
+        ledger.settled_many(chappe_store::Outcome::Expired, 3);
+        // One that was counted elsewhere from then on.
+        ledger.load(-1);
+        assert_eq!((ledger.imbalance(), ledger.stored.load(Ordering::Relaxed)), (0, 1));
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub fn is_due(entry: &Head<'_>, member: &Member, device: Device<'_>) -> bool {
     }
 }
 
+/// Whether the reader wants nothing of this: words of somebody whom it blocks. What such a one does to the group, and its
+/// receipts, are no words to the reader.
+pub fn is_withheld(entry: &Head<'_>, blocks: impl Fn(&Aor) -> bool) -> bool {
+    matches!(entry.kind, Kind::Message | Kind::Private) && entry.from.is_some_and(blocks)
+}
+
 /// Whether an entry was appended while the user was a member. Who left by its own will gets nothing more.
 pub fn is_within(sequence: u64, member: &Member) -> bool {
     sequence > member.since

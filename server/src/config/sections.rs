@@ -284,6 +284,9 @@ section! {
         pub admins_only: bool = false;
         /// How long the messages of a group are kept for members who are away.
         pub retention: Duration = days(30) => minutes(1)..=days(3650);
+        /// Whether messages are kept so long although every device of every member has them. Without it they go when the
+        /// slowest device has them.
+        pub keep_delivered: bool = true;
     }
 }
 

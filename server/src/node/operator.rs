@@ -317,6 +317,7 @@ impl Node for Operator {
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
         let mut fates = self.core.stores.fates.lookup(id).await.map_err(unavailable)?;
         fates.extend(self.core.recent.find(id));
+        crate::service::group::explain(&self.core, &mut fates).await.map_err(unavailable)?;
         fates.sort_by_key(|fate| fate.at_ms);
         if fates.is_empty() {
             return Err(NodeError::NotFound { what: "message" });

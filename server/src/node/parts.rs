@@ -172,6 +172,7 @@ fn groups(config: &Config, node: &[u8]) -> Groups {
         idle: config.chat.idle_timeout,
         window: config.chat.window as usize,
         retention: group.retention,
+        keep_delivered: group.keep_delivered,
     };
     let owner: String = node.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Groups::new(group.enabled && config.chat.sessions, settings, &owner)

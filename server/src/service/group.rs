@@ -9,6 +9,7 @@
 //! happens to calls and MSRP sessions comes in from their own threads as `News`. A room that has nothing to do goes; the
 //! store has all of it (docs/decisions/0042, 0043).
 
+mod account;
 mod calls;
 mod change;
 mod deliver;
@@ -20,6 +21,7 @@ mod media;
 mod news;
 pub mod operator;
 mod page;
+mod receipts;
 mod record;
 mod room;
 mod roster;
@@ -47,6 +49,7 @@ use crate::service::Request;
 use crate::service::agent;
 use crate::shard::Turn;
 
+pub use account::explain;
 use news::{Answering, News};
 pub use page::Attempt;
 pub use roster::Conference;
@@ -54,6 +57,8 @@ pub use roster::Conference;
 /// How long an owner holds a group without a word.
 const LEASE: Duration = Duration::from_secs(60);
 const RENEW: Duration = Duration::from_secs(15);
+/// The part of the retention that old messages may stay longer.
+const SLACK: u64 = 32;
 /// Groups that are read from the store at a time.
 const LOADING: usize = 64;
 
@@ -72,6 +77,8 @@ pub struct Settings {
     pub window: usize,
     /// How long messages are kept.
     pub retention: Duration,
+    /// Whether they are kept although every device has them.
+    pub keep_delivered: bool,
 }
 
 /// All groups in use.
@@ -83,6 +90,8 @@ pub struct Groups {
     rooms: Mutex<HashMap<GroupId, Live, RandomState>>,
     /// Groups, without a room or with one, that wait for devices of a user.
     waiting: Mutex<HashMap<Box<str>, HashSet<GroupId, RandomState>, RandomState>>,
+    /// What waits in groups that were in use, as the ledger has it.
+    counted: Mutex<HashMap<GroupId, i64, RandomState>>,
     loading: Semaphore,
     /// There may be groups.
     any: AtomicBool,
@@ -111,6 +120,7 @@ impl Groups {
             owner: owner.into(),
             rooms: Mutex::default(),
             waiting: Mutex::default(),
+            counted: Mutex::default(),
             loading: Semaphore::new(LOADING),
             any: AtomicBool::new(true),
             counts: Counts::default(),
@@ -353,9 +363,9 @@ async fn renew(core: &Arc<Core>) {
 }
 
 async fn sweep(core: &Arc<Core>) -> Result<(), StoreError> {
-    let before = epoch_ms().saturating_sub(core.groups.settings.retention.as_millis() as u64);
-    while core.stores.groups.sweep(before, 1000).await? > 0 {}
-    Ok(())
+    let retention = core.groups.settings.retention.as_millis() as u64;
+    // Each group is looked at now and then, not for every message.
+    account::expire(core, epoch_ms().saturating_sub(retention), retention / SLACK).await
 }
 
 /// Answers a request that came outside of a call.

@@ -87,6 +87,7 @@ impl Room {
             return;
         };
         let Some(endpoint) = self.core.endpoint().cloned() else { return };
+        let inviter = self.inviter(&Aor::from_canonical(key.0.clone())).cloned();
         let Some(seat) = self.seats.get_mut(key) else { return };
         seat.wanted = false;
         let side = Side::new(&self.core, &self.id, &key.0, &key.1);
@@ -95,13 +96,11 @@ impl Room {
             Ok(offered) => offered,
             Err(_) => return seat.failed(now),
         };
-        let owner = || self.group.members.present().max_by_key(|member| member.role).map(|member| &member.user);
-        let inviter = self.inviters.get(&key.0).or_else(owner).filter(|inviter| **inviter != seat.user);
         let written = invite::Outgoing {
             group: &self.group,
             focus: &self.focus,
             device: seat.abilities,
-            inviter,
+            inviter: inviter.as_ref(),
             sdp: &offered.sdp,
             random: &self.core.tag(),
         };

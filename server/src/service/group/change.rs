@@ -113,6 +113,7 @@ impl Room {
                 self.remember(Arc::new(logged));
             }
         }
+        self.follow_members();
         for event in events {
             match event {
                 Event::Invite(user) => {
@@ -123,6 +124,8 @@ impl Room {
                 Event::Ended => {
                     let users: Vec<Aor> = self.seats.values().map(|seat| seat.user.clone()).collect();
                     users.iter().for_each(|user| self.dismiss(user, Why::Ended));
+                    let members: Vec<Aor> = self.group.members.iter().map(|member| member.user.clone()).collect();
+                    members.iter().for_each(|user| self.closes_account(user));
                     self.over = Some(410);
                 }
                 Event::Announce(what) => self.note_inviter(&what),
@@ -144,6 +147,7 @@ impl Room {
                 }
             }
         }
+        self.closes_account(user);
         self.cursors.retain(|(name, _), _| **name != *user.as_str());
         if why != Why::Ended {
             self.end_subscriptions(user);

@@ -7,10 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use chappe_chat::envelope::Addresses;
 use chappe_chat::group::reader::{self, Device};
-use chappe_chat::pager::Outcome;
+use chappe_chat::pager::Outcome as Paged;
 use chappe_imdn::CPIM_TYPE;
 use chappe_msrp::FailureReport;
 use chappe_sip::Aor;
+use chappe_store::Outcome;
 
 use super::entry::Logged;
 use super::factory;
@@ -131,9 +132,14 @@ impl Room {
                 return Next::Wait;
             };
             let device = Device { name: &seat.device, announcements: false };
+            let user = member.user.clone();
             if reader::is_due(&logged.head(), member, device) {
-                return Next::Entry(logged);
+                if !self.withholds(&user, &logged) {
+                    return Next::Entry(logged);
+                }
+                self.settled(&user, &logged, Outcome::Refused, 403);
             }
+            let Some(seat) = self.seats.get_mut(key) else { return Next::Nothing };
             let before = seat.cursor.confirmed();
             seat.cursor.take(logged.seq, false);
             let confirmed = seat.cursor.confirmed();
@@ -214,17 +220,17 @@ impl Room {
                 page::send(&self.core, &self.id, key.clone(), logged.seq, binding, page);
             }
             // Nothing that such a device could show.
-            None => self.confirmed(key, logged.seq, false),
+            None => self.confirmed(key, logged.seq, Some(415)),
         }
     }
 
     pub(super) fn paged(&mut self, key: &Key, seq: u64, status: u16) {
         let Some(seat) = self.seats.get_mut(key).filter(|seat| seat.paging == Some(seq)) else { return };
         seat.paging = None;
-        match Outcome::of(status) {
-            Outcome::Took => self.confirmed(key, seq, true),
-            Outcome::Refused => self.confirmed(key, seq, false),
-            Outcome::Away => {
+        match Paged::of(status) {
+            Paged::Took => self.confirmed(key, seq, None),
+            Paged::Refused => self.confirmed(key, seq, Some(status)),
+            Paged::Away => {
                 seat.rewind();
                 seat.away = true;
             }
@@ -241,17 +247,24 @@ impl Room {
             Sent::Confirmed if call.relayed => return,
             Sent::Confirmed | Sent::Reported => {
                 call.since = now;
-                self.confirmed(key, seq, true);
+                self.confirmed(key, seq, None);
             }
             Sent::Refused(408 | 481 | 506) | Sent::Lost => return self.lost(key, now),
             // Not for this device, and nothing changes that.
-            Sent::Refused(_) => self.confirmed(key, seq, false),
+            Sent::Refused(status) => self.confirmed(key, seq, Some(status)),
         }
         self.pump(key);
     }
 
-    /// A device has an entry, or will never have it.
-    pub(super) fn confirmed(&mut self, key: &Key, seq: u64, took: bool) {
+    /// A device has an entry, or will never have it, for which `refused` is the reason.
+    pub(super) fn confirmed(&mut self, key: &Key, seq: u64, refused: Option<u16>) {
+        let took = refused.is_none();
+        let Some(seat) = self.seats.get_mut(key) else { return };
+        let user = seat.user.clone();
+        if let Some(logged) = seat.sent.get(&seq).cloned() {
+            let outcome = if took { Outcome::Delivered } else { Outcome::Refused };
+            self.settled(&user, &logged, outcome, refused.unwrap_or(0));
+        }
         let Some(seat) = self.seats.get_mut(key) else { return };
         let logged = seat.sent.remove(&seq);
         let makes_none = !seat.abilities.receipts;

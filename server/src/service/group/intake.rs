@@ -8,9 +8,8 @@ use chappe_chat::envelope::{Kind, Source, Stamp};
 use chappe_chat::group::data::{self, GROUP_DATA_TYPE};
 use chappe_chat::group::reader;
 use chappe_chat::{Envelope, Refusal, media_type};
-use chappe_imdn::{CPIM_TYPE, Cpim};
 use chappe_msrp::Assembled;
-use chappe_sip::{Aor, Message, Uri};
+use chappe_sip::{Aor, Message};
 use chappe_store::{GroupError, NewGroupEntry, Receipt, ReceiptState};
 
 use super::change::Failed;
@@ -19,7 +18,6 @@ use super::news::{Answering, Key};
 use super::room::Room;
 use crate::core::epoch_ms;
 use crate::msrp::endpoint::Answer;
-use crate::service::receipt;
 
 const TEXT: &str = "text/plain;charset=UTF-8";
 
@@ -31,7 +29,7 @@ pub(super) enum Taken {
 }
 
 impl Taken {
-    fn tell(self, room: &Room, result: Result<(), NotTaken>) {
+    pub(super) fn tell(self, room: &Room, result: Result<(), NotTaken>) {
         match (self, result) {
             (Taken::Msrp(answer), Ok(())) => answer.ok(),
             (Taken::Msrp(answer), Err(not)) => answer.refuse(not.codes().0),
@@ -44,7 +42,7 @@ impl Taken {
 
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NotTaken {
+pub(super) enum NotTaken {
     Malformed,
     TooLarge,
     Type,
@@ -86,7 +84,13 @@ impl Room {
         self.take(&(user.as_str().into(), device), read, Taken::Sip(answering)).await;
     }
 
-    fn envelope(&self, key: &Key, parts: &[&[u8]], content_type: &str, body: Bytes) -> Result<Envelope, NotTaken> {
+    pub(super) fn envelope(
+        &self,
+        key: &Key,
+        parts: &[&[u8]],
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Envelope, NotTaken> {
         let from = Aor::from_canonical(key.0.clone()).to_uri();
         let source = Source {
             from: &from,
@@ -116,17 +120,7 @@ impl Room {
                 taken.tell(self, Ok(()));
             }
             Kind::Receipt(None) => taken.tell(self, Ok(())),
-            Kind::Receipt(Some(notification)) => {
-                let (id, state) = (notification.message_id.clone(), receipt::state(notification));
-                match self.author(&id, &envelope) {
-                    Some(author) => {
-                        let entry = self.receipt_entry(key, &author, &id, state, &envelope);
-                        self.push(entry, taken);
-                    }
-                    // About nothing that was ever here.
-                    None => taken.tell(self, Ok(())),
-                }
-            }
+            Kind::Receipt(Some(notification)) => self.receipt(key, notification, &envelope, taken),
             Kind::Content if media_type(&envelope.content_type).eq_ignore_ascii_case(GROUP_DATA_TYPE) => {
                 self.group_data(key, &user, &envelope, taken).await;
             }
@@ -163,32 +157,6 @@ impl Room {
         entry::message(way, envelope, &Stamp { call_id: &call_id, tag: &tag, date: &date }, epoch_ms(), once)
     }
 
-    pub(super) fn receipt_entry(
-        &self,
-        key: &Key,
-        author: &Aor,
-        id: &str,
-        state: ReceiptState,
-        envelope: &Envelope,
-    ) -> NewGroupEntry {
-        let user = Aor::from_canonical(key.0.clone());
-        let once =
-            Receipt { message_id: id.into(), sender: author.as_str().into(), recipient: user.as_str().into(), state };
-        let way = Way { kind: reader::Kind::Receipt, from: &user, device: &key.1, to: Some(author) };
-        self.entry(&way, envelope, once)
-    }
-
-    /// Who wrote a message: as the room remembers, else as the receipt says.
-    pub(super) fn author(&self, message_id: &str, receipt: &Envelope) -> Option<Aor> {
-        if let Some(author) = self.authors.get(message_id) {
-            return Some(author.clone());
-        }
-        let cpim = receipt.is_cpim().then(|| Cpim::parse(receipt.body()).ok()).flatten()?;
-        let to = cpim.to().first().map(|address| address.uri.to_owned())?;
-        let user = super::anybody(&self.core, &Uri::parse(to.as_bytes()).ok()?)?;
-        self.group.members.get(&user).map(|member| member.user.clone())
-    }
-
     /// A wish about subject or icon; the answer goes to the device that asked.
     pub(super) async fn group_data(&mut self, key: &Key, user: &Aor, envelope: &Envelope, taken: Taken) {
         let content = envelope.content().map(|content| content.into_owned());
@@ -216,12 +184,13 @@ impl Room {
     /// Shows the others that somebody types.
     pub(super) fn show(&self, key: &Key, envelope: &Envelope) {
         let Some(content) = envelope.content() else { return };
-        let from = Aor::from_canonical(key.0.clone()).to_uri();
+        let user = Aor::from_canonical(key.0.clone());
+        let from = user.to_uri();
         // With its sender, as there are many (GSMA RCC.07 §3.4.4.1.5).
         let written: Bytes =
             chappe_imdn::Envelope::new(&from, &self.focus).content(chappe_imdn::COMPOSING_TYPE, &[], &content).into();
         for (other, seat) in &self.seats {
-            if other.0 != key.0 && seat.is_open() {
+            if other.0 != key.0 && seat.is_open() && !super::account::blocks(&self.core, &seat.user, &user) {
                 self.send_now(other, written.clone());
             }
         }
@@ -243,6 +212,7 @@ impl Room {
                         if let Some(logged) = Logged::written(seq, entry) {
                             let counted = u64::from(logged.is_message());
                             self.core.groups.counts.messages.fetch_add(counted, Ordering::Relaxed);
+                            self.accepted(&logged);
                             self.remember(Arc::new(logged));
                         }
                     }
@@ -257,22 +227,6 @@ impl Room {
                 }
                 takers.into_iter().for_each(|taken| taken.tell(self, Err(NotTaken::Busy)));
             }
-        }
-    }
-
-    /// The delivery receipt of a device that makes none.
-    pub(super) fn receipt_for(&mut self, key: &Key, logged: &Logged) {
-        let (Some(envelope), Some(author)) = (&logged.envelope, logged.from().cloned()) else { return };
-        if !logged.is_message() || !envelope.wants.positive_delivery || *author.as_str() == *key.0 {
-            return;
-        }
-        let (from, to) = (Aor::from_canonical(key.0.clone()).to_uri(), author.to_uri());
-        let written = chappe_imdn::Receipt::delivered(&from, &to, &envelope.message_id, &envelope.date)
-            .to_cpim(&self.core.tag(), epoch_ms());
-        let id = envelope.message_id.clone();
-        if let Ok(read) = self.envelope(key, &[id.as_bytes()], CPIM_TYPE, written.into()) {
-            let entry = self.receipt_entry(key, &author, &id, ReceiptState::Delivered, &read);
-            self.incoming.push((entry, Taken::Nobody));
         }
     }
 }

@@ -6,6 +6,7 @@ use chappe_chat::invitation::Invitation;
 use chappe_sip::layer::ServerKey;
 use chappe_sip::{Aor, Message};
 
+use super::account::Passed;
 use super::entry::Logged;
 use super::side::{Side, What};
 use crate::core::Core;
@@ -72,6 +73,19 @@ pub(super) enum News {
     Subscribe {
         user: Aor,
         request: Box<Request>,
+    },
+    /// What waits for whom, as it was when the group came into use.
+    Counted {
+        waiting: Vec<(Aor, u64)>,
+    },
+    /// What is older may go,
+    Expire {
+        before_ms: u64,
+    },
+    /// and this is it.
+    Old {
+        upto: u64,
+        messages: Vec<Passed>,
     },
     /// Another has the lease.
     Fenced,

@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use chappe_chat::Capabilities;
+use chappe_chat::group::ledger::Ledger;
 use chappe_chat::group::roster::Roster;
 use chappe_chat::group::{Announcement, Group, GroupId, Membership, News as Told};
 use chappe_sip::Aor;
 use chappe_sip::header::Date;
 use chappe_sip::registrar::{Binding, targets};
-use chappe_store::{GroupCursor, GroupError, NewGroupEntry, StoreError};
+use chappe_store::{Fate, GroupCursor, GroupError, NewGroupEntry, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::entry::{self, Logged};
 use super::intake::Taken;
 use super::news::{Key, News};
+use super::receipts::Author;
 use super::record;
 use super::roster::Shared;
 use super::seat::{Call, Seat, State};
@@ -51,7 +53,7 @@ pub(super) struct Room {
     pub recent: VecDeque<Arc<Logged>>,
     /// To be written next.
     pub incoming: Vec<(NewGroupEntry, Taken)>,
-    pub authors: HashMap<Box<str>, Aor, RandomState>,
+    pub authors: HashMap<Box<str>, Author, RandomState>,
     pub authored: VecDeque<Box<str>>,
     /// Who brought whom.
     pub inviters: HashMap<Box<str>, Aor, RandomState>,
@@ -65,6 +67,14 @@ pub(super) struct Room {
     /// Revisions of the group that the roster has, and of the roster that subscribers were told of.
     pub told_group: u64,
     pub told_roster: u64,
+    /// What waits for whom.
+    pub ledger: Ledger,
+    /// What waited at the beginning is in the ledger.
+    pub is_counted: bool,
+    /// What became of messages, to be written down.
+    pub fates: Vec<Fate>,
+    /// The log was removed up to here.
+    pub trimmed: u64,
     /// What it knows is old, or it has ended.
     pub over: Option<u16>,
 }
@@ -102,15 +112,18 @@ pub(super) async fn run(
         room.pump_all();
         // Receipts that were made for devices.
         room.flush().await;
+        room.write_fates();
         room.tell_roster();
         if let Some(status) = room.over {
             room.disperse();
+            room.close_accounts(status != 410);
             return refuse_all(&core, &id, receiver, status);
         }
         if room.is_idle() && receiver.is_empty() {
             room.save().await;
             if core.groups.retire(&id, &receiver) {
                 room.leave_waiting();
+                room.close_accounts(false);
                 if let Err(error) = core.stores.groups.release(id.as_str(), room.token).await {
                     tracing::debug!(%error, "the lease of a group could not be given back");
                 }
@@ -176,6 +189,10 @@ impl Room {
             stirred: HashSet::default(),
             told_group: 0,
             told_roster: 0,
+            ledger: Ledger::default(),
+            is_counted: false,
+            fates: Vec::new(),
+            trimmed: 0,
         };
         recent.iter().filter_map(entry::announced).for_each(|what| room.note_inviter(&what));
         recent.iter().filter_map(Logged::read).for_each(|logged| room.remember(Arc::new(logged)));
@@ -184,6 +201,7 @@ impl Room {
 
     /// Finds the devices that are there.
     pub(super) fn begin(&mut self) {
+        self.open_accounts();
         let members: Vec<(Aor, bool)> = self
             .group
             .members
@@ -215,9 +233,15 @@ impl Room {
         }
     }
 
+    /// Who brought a member; of those who were there from the beginning, whoever owns the group.
+    pub(super) fn inviter(&self, user: &Aor) -> Option<&Aor> {
+        let owner = || self.group.members.present().max_by_key(|member| member.role).map(|member| &member.user);
+        self.inviters.get(user.as_str()).or_else(owner).filter(|inviter| *inviter != user)
+    }
+
     pub(super) fn note_author(&mut self, logged: &Logged) {
-        let (Some(envelope), Some(from)) = (&logged.envelope, logged.from()) else { return };
-        if logged.is_message() && self.authors.insert(envelope.message_id.clone(), from.clone()).is_none() {
+        let (Some(envelope), Some(author)) = (&logged.envelope, Author::of(logged)) else { return };
+        if self.authors.insert(envelope.message_id.clone(), author).is_none() {
             self.authored.push_back(envelope.message_id.clone());
             if self.authored.len() > AUTHORS
                 && let Some(oldest) = self.authored.pop_front()
@@ -246,6 +270,9 @@ impl Room {
                 }
             }
             News::Subscribe { user, request } => self.subscribe(&user, *request),
+            News::Counted { waiting } => self.counted(waiting),
+            News::Expire { before_ms } => self.expire(before_ms),
+            News::Old { upto, messages } => self.expired(upto, &messages),
             News::Fenced => self.over = Some(503),
         }
     }
@@ -253,6 +280,9 @@ impl Room {
     /// A seat for each device of a member that is there, and a word when another comes.
     pub(super) fn seat_devices(&mut self, user: &Aor, wanted: bool) {
         self.core.groups.waits(user, &self.id);
+        if self.is_unwanted(user) {
+            return;
+        }
         for binding in self.bindings(user) {
             let key: Key = (user.as_str().into(), binding.device().into());
             let abilities = Capabilities::of(binding.params(), binding.user_agent());
@@ -320,6 +350,7 @@ impl Room {
     }
 
     pub(super) fn moved(&mut self, key: &Key, upto: u64) {
+        self.ledger.passed(&Aor::from_canonical(key.0.clone()), upto);
         self.cursors.insert(key.clone(), upto);
         self.moved.insert(key.clone(), upto);
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE);
@@ -337,6 +368,7 @@ impl Room {
         {
             tracing::warn!(%error, "what devices of a group have could not be stored");
         }
+        self.trim();
     }
 
     /// When there is something to do.
