@@ -136,7 +136,7 @@ mod tests {
             steps in prop::collection::vec((0..4usize, 0..2usize, 0..8u64), 0..300)
         ) {
             let mut ledger = Ledger::default();
-            let mut devices = vec![[0u64; 2]; 4];
+            let mut devices = [[0u64; 2]; 4];
             (0..4).for_each(|n| ledger.admit(&aor(n), 0));
             let (mut last, mut accepted, mut settled, mut gone) = (0u64, 0i64, 0i64, 0i64);
             for (who, device, what) in steps {
