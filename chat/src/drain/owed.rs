@@ -13,6 +13,8 @@ pub struct Owed<K, T> {
     copies: HashMap<(K, u64), Copy<T>>,
     /// Copies on disk that are not to be sent beside what they are copies of, by device and their ids.
     held: HashSet<(K, u64)>,
+    /// Copies whose write is under way, by device and id of the message.
+    writing: HashSet<(K, u64)>,
 }
 
 #[derive(Debug)]
@@ -49,14 +51,21 @@ pub enum Written<T> {
 
 impl<K, T> Default for Owed<K, T> {
     fn default() -> Self {
-        Owed { copies: HashMap::new(), held: HashSet::new() }
+        Owed { copies: HashMap::new(), held: HashSet::new(), writing: HashSet::new() }
     }
 }
 
 impl<K: Clone + Eq + Hash, T> Owed<K, T> {
     /// Another device has taken a message that this one has in hand: a copy is being written.
     pub fn owe(&mut self, device: K, id: u64) {
+        self.writing.insert((device.clone(), id));
         self.copies.insert((device, id), Copy::Writing);
+    }
+
+    /// Whether a copy for a device is being written: what is read of its queue now may show the copy of something that it has
+    /// in hand, and nobody could tell.
+    pub fn awaits(&self, device: &K) -> bool {
+        self.writing.iter().any(|(own, _)| own == device)
     }
 
     /// Whether another has taken what a device has in hand.
@@ -106,6 +115,7 @@ impl<K: Clone + Eq + Hash, T> Owed<K, T> {
     /// The copy of a message for a device is on disk, with this id; `None` where it is not and will not be.
     pub fn written(&mut self, device: &K, id: u64, copy: Option<u64>) -> Written<T> {
         let key = (device.clone(), id);
+        self.writing.remove(&key);
         match (self.copies.remove(&key), copy) {
             (Some(Copy::Done(how)), _) => Written::Ended(how),
             (Some(Copy::Writing | Copy::Stored(_)), Some(copy)) => {
@@ -122,6 +132,21 @@ impl<K: Clone + Eq + Hash, T> Owed<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_queue_is_not_to_be_read_while_a_copy_is_written() {
+        let mut owed: Owed<&str, char> = Owed::default();
+        owed.owe("d", 7);
+        owed.owe("d", 8);
+        assert!(owed.awaits(&"d") && !owed.awaits(&"other"));
+        owed.ended(&"d", 7, 'x');
+        owed.left(&"d", 8);
+        assert!(owed.awaits(&"d"), "the writes go on");
+        owed.written(&"d", 7, Some(9));
+        assert!(owed.awaits(&"d"));
+        owed.written(&"d", 8, None);
+        assert!(!owed.awaits(&"d"));
+    }
 
     #[test]
     fn a_copy_ends_as_its_device_does_with_the_message() {

@@ -24,9 +24,13 @@ const HANDED: usize = 64;
 impl Sessions {
     /// Reads for the devices that want more, many in one call.
     pub(super) fn read(&mut self) {
-        while !self.wanted.is_empty() && self.reads < READS {
+        // Not while a copy is written for a device: it would be sent beside what it is a copy of.
+        let (waiting, mut ready): (Vec<Key>, Vec<Key>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(|key| self.owed.awaits(key));
+        self.wanted = waiting;
+        while !ready.is_empty() && self.reads < READS {
             self.reads += 1;
-            let keys: Vec<Key> = self.wanted.drain(..self.wanted.len().min(READERS)).collect();
+            let keys: Vec<Key> = ready.drain(..ready.len().min(READERS)).collect();
             let wanted: Vec<Wanted> = keys.iter().map(|key| self.wanted_of(key)).collect();
             let core = Arc::clone(&self.core);
             self.core.runtime.spawn(async move {
@@ -41,6 +45,7 @@ impl Sessions {
                 core.drain.tell(News::Loaded { lists: keys.into_iter().map(|key| (key, list())).collect() });
             });
         }
+        self.wanted.extend(ready);
     }
 
     pub(super) fn wanted_of(&self, key: &Key) -> Wanted {

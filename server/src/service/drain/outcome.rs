@@ -122,6 +122,10 @@ impl Sessions {
         let Some(device) = message.device.clone() else { return };
         let key = (message.recipient.clone(), device);
         if self.holds(&key.0, &key.1, of) {
+            // A read that is under way may see the copy before anybody knows that it is one.
+            if let Some(session) = self.sessions.get_mut(&key).filter(|s| matches!(s.phase, Phase::Loading)) {
+                session.overtaken = true;
+            }
             self.owed.owe(key, of);
         } else if core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
             return;
