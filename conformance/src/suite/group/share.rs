@@ -7,10 +7,10 @@ use crate::handset::{COMES, Cut, Model};
 pub(super) fn cases() -> Vec<Case> {
     cases! { NAME;
         "share" "there" Practice "Places, vCards and audio messages arrive at members of every kind as they were sent" => there;
-        "share" "away-cpm" Practice "Places, vCards and audio messages reach a CPM member that was away" => away_cpm;
-        "share" "away-rcse" Practice "Places, vCards and audio messages reach a SIMPLE IM member that was away" => away_rcse;
-        "share" "away-pager" Practice "Places, vCards and audio messages reach a MESSAGE-only member that was away" => away_pager;
-        "share" "away-browser" Practice "Places, vCards and audio messages reach a browser that was away" => away_browser;
+        "share" "shared-away-cpm" Practice "Places, vCards and audio messages reach a CPM member that was away" => away_cpm;
+        "share" "shared-away-rcse" Practice "Places, vCards and audio messages reach a SIMPLE IM member that was away" => away_rcse;
+        "share" "shared-away-pager" Practice "Places, vCards and audio messages reach a MESSAGE-only member that was away" => away_pager;
+        "share" "shared-away-browser" Practice "Places, vCards and audio messages reach a browser that was away" => away_browser;
     }
 }
 
