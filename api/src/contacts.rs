@@ -54,6 +54,7 @@ pub struct DavCall {
 pub struct RestCall {
     pub user: User,
     pub method: RestMethod,
+    pub content_type: Option<String>,
     /// What follows the root, as it was sent.
     pub path: String,
     /// `http://host`, as the client calls this server.
@@ -66,6 +67,8 @@ pub enum RestMethod {
     /// HEAD as well.
     Get,
     Put,
+    /// Contacts in a file.
+    Post,
     Delete,
 }
 
@@ -156,8 +159,9 @@ async fn rest(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let method = match parts.method {
         Method::GET | Method::HEAD => RestMethod::Get,
         Method::PUT => RestMethod::Put,
+        Method::POST => RestMethod::Post,
         Method::DELETE => RestMethod::Delete,
-        _ => return answer(RestReply::NotAllowed("GET, HEAD, PUT, DELETE")),
+        _ => return answer(RestReply::NotAllowed("GET, HEAD, PUT, POST, DELETE")),
     };
     let (user, content) = match begin(&shared, &parts, content, REST_PATH).await {
         Ok(both) => both,
@@ -167,7 +171,8 @@ async fn rest(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let secure = parts.extensions.get::<crate::serve::Peer>().is_some_and(|peer| peer.secure);
     let origin = format!("{}://{host}", if secure { "https" } else { "http" });
     let path = below(&parts, REST_PATH).to_owned();
-    answer(shared.contacts.rest(RestCall { user, method, path, origin, body: content }).await)
+    let content_type = one(&parts.headers, header::CONTENT_TYPE.as_str());
+    answer(shared.contacts.rest(RestCall { user, method, content_type, path, origin, body: content }).await)
 }
 
 fn answer(reply: RestReply) -> Response {
@@ -189,7 +194,10 @@ fn answer(reply: RestReply) -> Response {
             json(status, &json!({ "requestError": { kind: { "messageId": id, "text": text, "variables": [part] } } }))
         }
         RestReply::NotAllowed(allow) => {
-            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "contacts know GET, HEAD, PUT and DELETE");
+            let mut response = problem(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "contacts know GET, HEAD, PUT and DELETE; their collection GET, HEAD and POST",
+            );
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             response
         }

@@ -1,5 +1,6 @@
 //! The list that holds an address book, and what its entries are as vCards.
 
+use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::ops::Range;
@@ -84,28 +85,43 @@ impl Book {
 
     /// The document with a contact of that name, in place of the one that has it now.
     pub fn put(&self, name: &str, card: &Card) -> String {
-        let old = self.named(name);
-        let free = |uri: &String| {
-            let canonical = canonical_xui(uri);
-            !self.contacts.iter().any(|other| other.name != name && canonical_xui(&other.uri) == canonical)
-        };
-        let uri = card.uris().into_iter().find(free).unwrap_or_else(|| format!("{NO_URI}{name}"));
-        let entry = format!(
-            "<entry xmlns=\"{LISTS}\" uri=\"{}\"><display-name>{}</display-name>{}<card xmlns=\"{OURS}\" name=\"{}\">{}</card></entry>",
-            xml_escape(&uri),
-            xml_escape(&card.display_name()),
-            old.map_or("", |old| &old.others),
-            xml_escape(name),
-            xml_escape(&card.unfolded()),
-        );
-        match (&self.text, old, self.end) {
-            (Some(text), Some(old), _) => spliced(text, old.range.clone(), &entry),
-            (Some(text), None, Some(end)) => spliced(text, end..end, &format!("{entry}\n")),
-            (Some(text), None, None) => self.with_list(text, &entry),
-            (None, ..) => format!(
-                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<resource-lists xmlns=\"{LISTS}\">\n<list name=\"{LIST}\">\n{entry}\n</list>\n</resource-lists>\n"
-            ),
+        self.put_all(&[(name.to_owned(), card.clone())])
+    }
+
+    /// The same for several, each of another name. An address is that of the first entry that has it.
+    pub fn put_all(&self, cards: &[(String, Card)]) -> String {
+        let replaced: HashSet<&str> = cards.iter().map(|(name, _)| &**name).collect();
+        let others = self.contacts.iter().filter(|contact| !replaced.contains(&*contact.name));
+        let mut taken: HashSet<String> = others.map(|other| canonical_xui(&other.uri)).collect();
+        let (mut changes, mut new): (Vec<(Range<usize>, String)>, Vec<String>) = (Vec::new(), Vec::new());
+        for (name, card) in cards {
+            let old = self.named(name);
+            let free = card.uris().into_iter().find(|uri| taken.insert(canonical_xui(uri)));
+            let uri = free.unwrap_or_else(|| format!("{NO_URI}{name}"));
+            let entry = entry(name, &uri, card, old.map_or("", |old| &old.others));
+            match old {
+                Some(old) => changes.push((old.range.clone(), entry)),
+                None => new.push(entry),
+            }
         }
+        let new = new.join("\n");
+        let Some(text) = &self.text else {
+            return format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<resource-lists xmlns=\"{LISTS}\">\n<list name=\"{LIST}\">\n{new}\n</list>\n</resource-lists>\n"
+            );
+        };
+        match self.end {
+            _ if new.is_empty() => {}
+            Some(end) => changes.push((end..end, format!("{new}\n"))),
+            None => return self.with_list(text, &new),
+        }
+        // From the end, so that what is before stays where it is.
+        changes.sort_by_key(|(range, _)| std::cmp::Reverse(range.start));
+        let mut text = text.clone();
+        for (range, with) in changes {
+            text.replace_range(range, &with);
+        }
+        text
     }
 
     /// The document without a contact; `None` if there is none of that name.
@@ -130,6 +146,16 @@ impl Book {
             _ => spliced(text, root.range(), &format!("<resource-lists xmlns=\"{LISTS}\">{list}</resource-lists>")),
         }
     }
+}
+
+fn entry(name: &str, uri: &str, card: &Card, others: &str) -> String {
+    format!(
+        "<entry xmlns=\"{LISTS}\" uri=\"{}\"><display-name>{}</display-name>{others}<card xmlns=\"{OURS}\" name=\"{}\">{}</card></entry>",
+        xml_escape(uri),
+        xml_escape(&card.display_name()),
+        xml_escape(name),
+        xml_escape(&card.unfolded()),
+    )
 }
 
 fn is_list(node: &Node<'_, '_>) -> bool {

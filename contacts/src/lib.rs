@@ -8,6 +8,7 @@ mod book;
 mod card;
 mod dav;
 mod filter;
+mod import;
 mod json;
 
 pub use book::{AUID, Book, Contact, DOCUMENT, LIST};
@@ -15,4 +16,5 @@ pub use card::{Card, CardError, Line};
 pub use dav::{
     DavMethod, DavRequest, Decision, Place, Reply, Settings, Wanted, decide, not_modified_since, token_etag,
 };
+pub use import::{Imported, Kind as ImportKind, Refused, import};
 pub use json::{Attribute, JsonError, attributes, contact, contact_document, set_attribute, without_attribute};

@@ -136,3 +136,36 @@ fn one_book_through_every_door() {
     client.sync();
     assert_eq!(names(&client.folder()), ["bobby", "carol", "dora", "erin"]);
 }
+
+/// A file of a phone and a table of a mail program are taken whole, and what is wrong in them is named.
+#[test]
+fn files_of_contacts_are_taken_whole() {
+    let mut server = Server::start();
+    let contacts = "/oneapi/addressbook/v1/user0@localhost/contacts";
+    let post = |server: &Server, kind: &str, body: &str| {
+        let (status, answer) = http::send(server, 0, "POST", contacts, kind, body);
+        (status, serde_json::from_str::<serde_json::Value>(&answer).expect("the answer is JSON"))
+    };
+    let cards: String = (0..300)
+        .map(|n| {
+            format!("BEGIN:VCARD\r\nVERSION:4.0\r\nUID:c{n}\r\nFN:Contact {n}\r\nTEL:+1555{n:07}\r\nEND:VCARD\r\n")
+        })
+        .collect();
+    let (status, answer) = post(&server, "text/vcard; charset=utf-8", &cards);
+    assert_eq!((status, &answer["importResult"]["added"]), (200, &300.into()));
+    let table = "First Name,Last Name,Phone 1 - Value\nAnn,Lee,+1 555 0000007\nBob,,+15559999999\n,,nothing\n";
+    let (status, answer) = post(&server, "text/csv", table);
+    let expected = serde_json::json!({
+        "added": 1, "updated": 1,
+        "refused": [{ "number": 3, "reason": "\"nothing\" is no number or SIP address" }],
+    });
+    assert_eq!((status, &answer["importResult"]), (200, &expected));
+    assert_eq!(post(&server, "text/csv", "city\nRome\n").0, 400);
+    assert_eq!(post(&server, "application/json", "{}").0, 415);
+    server.kill();
+    server.restart();
+    let (_, shown) = http::send(&server, 0, "GET", &format!("{contacts}/tel:+15550000007"), "text/plain", "");
+    assert!(shown.contains("Ann Lee"), "{shown}");
+    let (_, all) = http::send(&server, 0, "GET", contacts, "text/plain", "");
+    assert_eq!(all.matches("\"contactId\"").count(), 301);
+}

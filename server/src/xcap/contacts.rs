@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chappe_api::contacts::{Contacts, DavCall, REST_PATH, RestCall, RestMethod, RestReply};
-use chappe_contacts::{Book, DavMethod, DavRequest, Decision, JsonError, Place, Reply, Wanted};
+use chappe_contacts::{Book, DavMethod, DavRequest, Decision, ImportKind, Imported, JsonError, Place, Reply, Wanted};
 use chappe_store::{Document, DocumentKey, StoreError};
 use chappe_xcap::{Conditions, Current, Refusal, Request, Target, Usage, percent_decode, usage};
 use parking_lot::Mutex;
@@ -173,6 +173,7 @@ impl ContactsDoor {
                     book.contacts.iter().map(|contact| chappe_contacts::contact_document(contact, &base)).collect();
                 Ok(RestReply::Shown(200, json!({ "contactCollection": { "contact": all, "resourceURL": base } })))
             }
+            (RestMethod::Post, ["contacts"]) => self.import(call, aor).await,
             (RestMethod::Get, ["contacts", uri, rest @ ..]) => {
                 let (book, _) = self.load(aor).await?;
                 let Some(contact) = book.with_uri(uri) else { return Ok(missing()) };
@@ -191,9 +192,31 @@ impl ContactsDoor {
             (RestMethod::Put | RestMethod::Delete, ["contacts", uri, rest @ ..]) if rest.len() != 1 => {
                 self.change(call, aor, uri, rest.get(1).copied(), &base).await
             }
-            (_, ["contacts", ..]) => Ok(RestReply::NotAllowed("GET, HEAD")),
+            (_, ["contacts"]) => Ok(RestReply::NotAllowed("GET, HEAD, POST")),
+            (_, ["contacts", ..]) => Ok(RestReply::NotAllowed("GET, HEAD, PUT, DELETE")),
             _ => Ok(missing()),
         }
+    }
+
+    /// POST of a file of contacts.
+    async fn import(&self, call: &RestCall, aor: &str) -> Result<RestReply, StoreError> {
+        let Some(kind) = call.content_type.as_deref().and_then(ImportKind::of_media_type) else {
+            return Ok(RestReply::Refused(415, INVALID, "Content-Type: text/vcard or text/csv is taken".into()));
+        };
+        let Ok(text) = str::from_utf8(&call.body) else {
+            return Ok(RestReply::Refused(400, INVALID, "the file is not UTF-8".into()));
+        };
+        let decide = |book: &Book| chappe_contacts::import(book, kind, text);
+        Ok(match self.edit(aor, decide).await? {
+            Edited::Done(Imported { added, updated, refused }) => {
+                let refused: Vec<Value> =
+                    refused.into_iter().map(|one| json!({ "number": one.number, "reason": one.why })).collect();
+                let result = json!({ "added": added, "updated": updated, "refused": refused });
+                RestReply::Shown(200, json!({ "importResult": result }))
+            }
+            Edited::Refused(why) => RestReply::Refused(400, INVALID, why),
+            Edited::Full => RestReply::Refused(507, GONE, "the address book is full".into()),
+        })
     }
 
     /// PUT and DELETE of a contact, or of an attribute of one.
