@@ -410,9 +410,12 @@ pub struct Account {
     /// Kept, but may neither register nor send.
     #[serde(default)]
     pub disabled: bool,
-    /// URIs of users and domains whose messages the user does not want.
+    /// URIs of users and domains of whom the user wants nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<String>,
+    /// The same as the user's phone has written it by XCAP, as users and numbers; not in lists of accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocked_contacts: Vec<String>,
     /// Nobody hears what the user has read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hides_displayed: bool,

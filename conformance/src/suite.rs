@@ -1,5 +1,6 @@
 //! The suites, one file each. A case's section is of the document its suite is named after.
 
+mod block;
 mod capability;
 mod carddav;
 mod chat;
@@ -31,7 +32,7 @@ mod xcap;
 use crate::case::Case;
 
 /// Suites that are run only where they are named: they want more of a server than SIP and MSRP, and leave messages behind.
-pub(crate) const ON_DEMAND: [&str; 3] = [chat::NAME, ft::NAME, group::NAME];
+pub(crate) const ON_DEMAND: [&str; 4] = [block::NAME, chat::NAME, ft::NAME, group::NAME];
 
 /// Every case in order of report.
 pub(crate) fn all() -> Vec<Case> {
@@ -63,6 +64,7 @@ pub(crate) fn all() -> Vec<Case> {
         msrp_endpoint::cases(),
         xcap::cases(),
         carddav::cases(),
+        block::cases(),
     ]
     .into_iter()
     .flatten()

@@ -93,6 +93,11 @@ impl Book {
         [BLOCKED, REVOKED].into_iter().any(|list| self.has(list, names))
     }
 
+    /// Whether one of these names is a blocked contact, whose messages and calls are not wanted either.
+    pub fn blocks_contact(&self, names: &[String]) -> bool {
+        self.has(BLOCKED, names)
+    }
+
     fn has(&self, list: &str, names: &[String]) -> bool {
         let mut found = false;
         self.walk(list, 0, &mut |entry| found |= names.contains(&canonical(&entry.uri)));
@@ -268,6 +273,7 @@ mod tests {
             assert_eq!(book.list_has(&uri(list), &names(&[who])), has, "{name}");
         }
         assert!(book.blocks(&names(&["sip:evil@h"])) && !book.blocks(&names(&["sip:ann@h"])));
+        assert!(book.blocks_contact(&names(&["sip:evil@h"])) && !book.blocks_contact(&names(&["sip:ann@h"])));
         for no_list in
             ["", "https://x/resource-lists/users/a/index", "https://x/pres-rules/users/a/index/~~/list[@name=\"rcs\"]"]
         {

@@ -1,4 +1,4 @@
-//! PUBLISH (RFC 3903 §6): what is published for one presentity, and what a request makes of it.
+//! PUBLISH (RFC 3903 §6): what is published for one user in an event package, and what a request makes of it.
 
 use chappe_sip::header::ContentType;
 use chappe_sip::{Flow, HeaderName, Message, Reply};
@@ -28,6 +28,21 @@ impl Default for Policy {
     }
 }
 
+/// What is published in an event package.
+pub trait State: PartialEq + Sized {
+    const MEDIA_TYPE: &'static str;
+
+    fn read(body: &[u8], limits: &Limits) -> Result<Self, XmlError>;
+}
+
+impl State for Document {
+    const MEDIA_TYPE: &'static str = MEDIA_TYPE;
+
+    fn read(body: &[u8], limits: &Limits) -> Result<Document, XmlError> {
+        Document::parse(body, limits)
+    }
+}
+
 /// Why a PUBLISH is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -40,7 +55,7 @@ pub enum Reject {
     #[error("shorter than {min} s")]
     TooBrief { min: u32 },
     #[error("not of a type that is composed")]
-    MediaType,
+    MediaType { accept: &'static str },
     #[error("in an encoding that is not read")]
     Encoding,
     #[error("{0}")]
@@ -53,7 +68,7 @@ impl Reject {
             Reject::ConditionFailed => 412,
             Reject::Malformed(_) => 400,
             Reject::TooBrief { .. } => 423,
-            Reject::MediaType | Reject::Encoding => 415,
+            Reject::MediaType { .. } | Reject::Encoding => 415,
             Reject::Body(XmlError::TooLong { .. }) => 413,
             Reject::Body(_) => 400,
         }
@@ -63,13 +78,13 @@ impl Reject {
         let reply = match self {
             Reject::Malformed(why) => Reply::with_reason(request, 400, why, to_tag),
             Reject::Body(error) if self.status() == 400 => {
-                Reply::with_reason(request, 400, &format!("Bad Presence Document: {error}"), to_tag)
+                Reply::with_reason(request, 400, &format!("Bad Document: {error}"), to_tag)
             }
             _ => Reply::new(request, self.status(), to_tag),
         };
         match self {
             Reject::TooBrief { min } => reply.header(HeaderName::MinExpires, &min.to_string()),
-            Reject::MediaType => reply.header(HeaderName::Accept, MEDIA_TYPE),
+            Reject::MediaType { accept } => reply.header(HeaderName::Accept, accept),
             Reject::Encoding => reply.header(HeaderName::AcceptEncoding, "identity"),
             _ => reply,
         }
@@ -88,34 +103,40 @@ pub struct Published {
 }
 
 #[derive(Debug, Clone)]
-struct Publication {
+struct Publication<S> {
     etag: Box<str>,
     expires: u64,
-    document: Document,
+    document: S,
     /// Where the latest PUBLISH came from.
     flow: Flow,
     order: u64,
     updated: u64,
 }
 
-/// The publications of one presentity.
-#[derive(Debug, Clone, Default)]
-pub struct Publications {
-    list: Vec<Publication>,
+/// The publications of one user in one package.
+#[derive(Debug, Clone)]
+pub struct Publications<S = Document> {
+    list: Vec<Publication<S>>,
     /// Counts publications and their changes.
     turns: u64,
 }
 
+impl<S> Default for Publications<S> {
+    fn default() -> Self {
+        Publications { list: Vec::new(), turns: 0 }
+    }
+}
+
 /// What an operator sees of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen<'a> {
+pub struct Seen<'a, S = Document> {
     pub etag: &'a str,
     pub expires: u64,
     pub flow: &'a Flow,
-    pub document: &'a Document,
+    pub document: &'a S,
 }
 
-impl Publications {
+impl<S: State> Publications<S> {
     /// Decides on a PUBLISH whose sender may publish for this presentity; `etag` has never been used before. `now` in
     /// seconds. On `Err` nothing has changed.
     pub fn publish(
@@ -143,7 +164,7 @@ impl Publications {
         let expires = expires(request, policy)?;
         let document = match request.body() {
             [] => None,
-            body => Some(document(request, body, policy)?),
+            body => Some(document::<S>(request, body, policy)?),
         };
         let published = |changed| Ok(Published { etag: etag.clone(), expires, changed });
         match (at, document) {
@@ -201,7 +222,7 @@ impl Publications {
         moved
     }
 
-    fn remove(&mut self, gone: impl Fn(&Publication) -> bool) -> bool {
+    fn remove(&mut self, gone: impl Fn(&Publication<S>) -> bool) -> bool {
         let before = self.list.len();
         self.list.retain(|publication| !gone(publication));
         self.list.len() < before
@@ -230,15 +251,18 @@ impl Publications {
         self.list.iter().any(|p| same_flow(&p.flow, flow))
     }
 
-    pub fn seen(&self) -> impl Iterator<Item = Seen<'_>> {
+    pub fn seen(&self) -> impl Iterator<Item = Seen<'_, S>> {
         self.list.iter().map(|p| Seen { etag: &p.etag, expires: p.expires, flow: &p.flow, document: &p.document })
     }
+}
 
+impl Publications {
     /// For [`crate::compose::compose`].
     pub fn sources(&self) -> Vec<Source<'_>> {
         // The first publication over the same flow stands for its device.
-        let device =
-            |p: &Publication| self.list.iter().find(|o| same_flow(&o.flow, &p.flow)).map_or(p.order, |o| o.order);
+        let device = |p: &Publication<Document>| {
+            self.list.iter().find(|o| same_flow(&o.flow, &p.flow)).map_or(p.order, |o| o.order)
+        };
         let mut sources = Vec::with_capacity(self.list.len());
         for p in &self.list {
             sources.push(Source { document: &p.document, order: p.order, updated: p.updated, device: device(p) });
@@ -268,17 +292,16 @@ fn expires(request: &Message, policy: &Policy) -> Result<u32, Reject> {
 }
 
 /// §6 step 6: the body, where it is of a type that can be composed.
-fn document(request: &Message, body: &[u8], policy: &Policy) -> Result<Document, Reject> {
+fn document<S: State>(request: &Message, body: &[u8], policy: &Policy) -> Result<S, Reject> {
     let encoding = request.header(HeaderName::ContentEncoding).map(<[u8]>::trim_ascii);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
         return Err(Reject::Encoding);
     }
     let value = request.header(HeaderName::ContentType).unwrap_or_default();
-    let is_pidf = ContentType::parse(value).is_ok_and(|t| t.is(MEDIA_TYPE));
-    if !is_pidf {
-        return Err(Reject::MediaType);
+    if !ContentType::parse(value).is_ok_and(|t| t.is(S::MEDIA_TYPE)) {
+        return Err(Reject::MediaType { accept: S::MEDIA_TYPE });
     }
-    Ok(Document::parse(body, &policy.limits)?)
+    Ok(S::read(body, &policy.limits)?)
 }
 
 #[cfg(test)]

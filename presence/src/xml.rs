@@ -121,6 +121,11 @@ impl Element {
         self.write_within(None, out, used);
     }
 
+    /// The same within an element of its own namespace, whatever the prefix of that is there.
+    pub(crate) fn write_inside(&self, parent: &Ns, out: &mut String, used: &mut u32) {
+        self.write_within(Some(parent), out, used);
+    }
+
     fn write_within(&self, parent: Option<&Ns>, out: &mut String, used: &mut u32) {
         let prefix = self.ns.prefix();
         out.push('<');

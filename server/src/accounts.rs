@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, NodeError, Page, RefusedAccount};
 use chappe_auth::Ha1Forms;
-use chappe_store::{AccountError, Outcome, Secrets, StoreError, Stores, Wanted, Wishes};
+use chappe_store::{AccountError, DocumentKey, Outcome, Secrets, StoreError, Stores, Wanted, Wishes};
+use chappe_xcap::usage::rcs;
 
 use crate::lists;
 
@@ -58,6 +59,15 @@ impl StoredAccounts {
         })
     }
 
+    /// With what the user's phone keeps in documents.
+    async fn shown_whole(&self, account: &chappe_store::Account) -> Result<Account, NodeError> {
+        let document = rcs::document(&account.aor);
+        let key = DocumentKey { owner: account.aor.clone(), auid: document.auid.into(), name: document.name.into() };
+        let lists = self.stores.documents.document(&key).await.map_err(unavailable)?;
+        let contacts = lists.map(|lists| rcs::members(&lists.text, rcs::BLOCKED)).unwrap_or_default();
+        Ok(Account { blocked_contacts: contacts.into_iter().collect(), ..shown(account) })
+    }
+
     /// Ends what waits for a user who is gone.
     async fn empty_queue(&self, aor: &str) -> Result<(), StoreError> {
         let wanted = [Wanted { recipient: aor.into(), device: None, after: 0 }];
@@ -90,7 +100,7 @@ impl Accounts for StoredAccounts {
     }
 
     async fn show(&self, aor: &str) -> Result<Account, NodeError> {
-        self.find(aor).await.map(|account| shown(&account))
+        self.shown_whole(&self.find(aor).await?).await
     }
 
     async fn change(&self, aor: &str, change: AccountChange) -> Result<Account, NodeError> {
@@ -111,9 +121,8 @@ impl Accounts for StoredAccounts {
         }
         account.wishes.hides_displayed = change.hides_displayed.unwrap_or(account.wishes.hides_displayed);
         self.stores.accounts.update(account.clone()).await.map_err(refused)?;
-        let shown = shown(&account);
-        (self.changed)(Changed::Put(Box::new(account)));
-        Ok(shown)
+        (self.changed)(Changed::Put(Box::new(account.clone())));
+        self.shown_whole(&account).await
     }
 
     async fn remove(&self, aor: &str) -> Result<(), NodeError> {
@@ -237,6 +246,7 @@ fn shown(account: &chappe_store::Account) -> Account {
         created: account.created,
         disabled: account.disabled,
         blocked: account.wishes.blocked.iter().map(ToString::to_string).collect(),
+        blocked_contacts: Vec::new(),
         hides_displayed: account.wishes.hides_displayed,
     }
 }

@@ -41,6 +41,7 @@ use crate::service::chat::{Chat, FileBox};
 use crate::service::drain::Drain;
 use crate::service::group::Groups;
 use crate::service::notify::Watched;
+use crate::service::notify::published::Shelves;
 use crate::service::presence::PresenceAgent;
 use crate::shard::{Shard, Turn, answer_flow};
 use crate::sip_counters::SipCounters;
@@ -117,6 +118,7 @@ pub struct Core {
     pub waiting: Waiting,
     pub watched: Watched,
     pub presence: PresenceAgent,
+    pub shelves: Shelves,
     pub capabilities: Capabilities,
     pub calls: CallTable,
     pub recent_receipts: RecentReceipts,
@@ -186,6 +188,8 @@ impl Core {
                 due: AtomicU64::new(u64::MAX),
             }
         });
+        let published = &parts.presence.settings;
+        let shelves = Shelves::new(published.policy.clone(), published.max_publications);
         Core {
             persist: Persist::new(&parts.stores, Arc::clone(&parts.location)),
             cells: cells.collect(),
@@ -204,6 +208,7 @@ impl Core {
             gruu: parts.gruu,
             waiting: parts.waiting,
             watched: Watched::default(),
+            shelves,
             presence: parts.presence,
             capabilities: parts.capabilities,
             calls: CallTable::default(),
@@ -621,6 +626,7 @@ impl Events for Front {
             core.persist.later(&change.aor);
         }
         crate::service::presence::flow_closed(core, flow);
+        crate::service::notify::published::flow_closed(core, flow);
         for cell in 0..SHARDS {
             if !self.0.cells[cell].shard.lock().layer.is_empty() {
                 core.visit_cell(cell, |turn| turn.shard.layer.flow_closed(flow));

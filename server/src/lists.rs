@@ -1,13 +1,17 @@
-//! What users have decided about others: whose messages they do not want, and whether others hear what they have read.
+//! What users have decided about others: of whom they want nothing, and whether others hear what they have read.
 //!
-//! It is kept with the account. Whoever changes it goes through [`replace_blocked`] or the account's own door, so that
-//! the store and the directory agree.
+//! There are two lists of who is blocked, and each counts at every door: that of the account, which an operator writes,
+//! and that of the user's contacts (`rcs_blockedcontacts`), which a phone writes by XCAP.
 
-use chappe_api::{AccountChange, Accounts, NodeError};
 use chappe_chat::BlockList;
+use chappe_presence::rules::canonical;
 use chappe_store::Wishes;
 
+use crate::core::Core;
 use crate::directory::Entry;
+use crate::pipeline::Sender;
+use crate::service::Request;
+use crate::service::presence::Identity;
 
 /// Entries of one list, and the bytes of one entry.
 const MOST: usize = 1000;
@@ -29,9 +33,34 @@ impl Lists {
     }
 }
 
+/// Whether a user wants nothing of somebody, given as an AOR or a URI; `who` is his account, where he has one.
+pub fn blocks(core: &Core, user: &Entry, sender: &str, who: Option<&Entry>) -> bool {
+    if user.blocks(sender, who) {
+        return true;
+    }
+    core.presence.books.of(&user.aor).is_some_and(|book| {
+        let more = who.into_iter().flat_map(|who| std::iter::once(&who.aor).chain(&who.tel));
+        let names: Vec<String> = std::iter::once(canonical(sender)).chain(more.map(ToString::to_string)).collect();
+        book.blocks_contact(&names)
+    })
+}
+
+/// Whether a user wants nothing of who sent a request.
+pub fn is_unwanted(core: &Core, user: &Entry, request: &Request) -> bool {
+    match &request.sender {
+        Sender::User(entry) => entry.aor != user.aor && blocks(core, user, &entry.aor, Some(entry)),
+        Sender::Trusted => Identity::of(core, request).names.iter().any(|name| blocks(core, user, name, None)),
+        // Nobody vouches for it, and nothing better is known.
+        Sender::Outside { .. } => {
+            let from = request.message.from().map(|from| String::from_utf8_lossy(from.uri).into_owned());
+            from.is_some_and(|uri| blocks(core, user, &canonical(&uri), None))
+        }
+    }
+}
+
 impl Entry {
-    /// Whether this user wants no messages of somebody, given as an AOR or a URI; `who` is his account, where he has one.
-    pub fn blocks(&self, sender: &str, who: Option<&Entry>) -> bool {
+    /// By the list of the account.
+    fn blocks(&self, sender: &str, who: Option<&Entry>) -> bool {
         let Some(lists) = &self.lists else { return false };
         let uri = |aor: &str| if aor.contains(':') { aor.to_owned() } else { format!("sip:{aor}") };
         let numbers = who.map_or(&[][..], |who| &who.tel);
@@ -42,15 +71,6 @@ impl Entry {
     pub fn hides_displayed(&self) -> bool {
         self.lists.as_ref().is_some_and(|lists| lists.hides_displayed)
     }
-}
-
-/// Makes `entries` the block list of a user.
-///
-/// # Errors
-/// As a change of the account.
-pub async fn replace_blocked(accounts: &dyn Accounts, aor: &str, entries: Vec<String>) -> Result<(), NodeError> {
-    let change = AccountChange { blocked: Some(entries), ..AccountChange::default() };
-    accounts.change(aor, change).await.map(drop)
 }
 
 /// Entries as they are kept: URIs, each once. The error is words for the operator.

@@ -34,7 +34,6 @@ use crate::push::Push;
 use crate::service::chat::FileBox;
 use crate::service::{agent, drain};
 use crate::timers;
-use crate::xcap::blocked::BlockedFeed;
 use crate::xcap::{ContactsDoor, XcapDoor};
 
 pub use operator::{event, registered, waiting};
@@ -121,6 +120,12 @@ impl Running {
         )?));
         let wakes = Arc::clone(&push);
         core.waiting.tell(move |aor| wakes.hint(aor));
+        let told = Arc::downgrade(&core);
+        core.waiting.tell_changes(move |aor| {
+            if let Some(core) = told.upgrade() {
+                crate::service::notify::published::waiting_changed(&core, aor);
+            }
+        });
         load(&core).await.context("cannot read the store")?;
         crate::xcap::feed::load(&core).await.context("cannot read the documents of users")?;
         core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
@@ -164,7 +169,12 @@ impl Running {
         let changed = {
             let (core, depot) = (Arc::clone(&core), depot.clone());
             move |changed| match changed {
-                Changed::Put(account) => core.directory.put(*account),
+                Changed::Put(account) => {
+                    let aor = account.aor.clone();
+                    core.directory.put(*account);
+                    // The user's list of blocked people counts for watchers as well.
+                    crate::service::presence::rules_changed(&core, &aor);
+                }
                 Changed::Removed(aor) => {
                     if let Some(depot) = depot.clone() {
                         let owner = aor.clone();
@@ -174,6 +184,7 @@ impl Running {
                     core.location.update(&aor, Vec::clear);
                     core.away.remove(&aor);
                     core.waiting.clear(&aor);
+                    crate::service::notify::published::forget(&core, &aor);
                     forget_documents(&core, aor);
                 }
             }
@@ -191,10 +202,6 @@ impl Running {
             metrics,
         });
 
-        let blocked = Arc::new(BlockedFeed::default());
-        core.xcap.watch(blocked.clone());
-        let node: Arc<dyn Node> = operator.clone();
-
         let timers = timers::spawn(Arc::clone(&core)).context("cannot start the timer thread")?;
         let mut tasks = JoinSet::new();
         tasks.spawn(drain::run(Arc::clone(&core), inbox));
@@ -207,7 +214,6 @@ impl Running {
         tasks.spawn(forget(Arc::clone(&core), Arc::clone(&identity), handsets.clone(), config.message.explain));
         tasks.spawn(forget_devices(Arc::clone(&core)));
         tasks.spawn(Arc::clone(&relay).run_clock());
-        tasks.spawn(blocked.run(Arc::downgrade(&node)));
         if let Some(depot) = depot {
             tasks.spawn(async move { depot.run().await });
         }
@@ -398,6 +404,7 @@ async fn presence(core: Arc<Core>) {
     loop {
         ticks.tick().await;
         crate::service::presence::tick(&core);
+        crate::service::notify::published::tick(&core);
     }
 }
 

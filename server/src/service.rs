@@ -22,6 +22,8 @@ use chappe_sip::outbound::FlowToken;
 use chappe_sip::proxy::{Destination, Routed};
 use chappe_sip::{Flow, Message, Method, Scheme, Uri};
 
+use crate::directory::Entry;
+use crate::lists;
 use crate::pipeline::{self, Sender};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
@@ -76,10 +78,12 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
             }
             let Some(user) = pipeline::addressee(turn, &uri) else {
                 // A temporary GRUU hides its user.
-                return match turn.core.gruu.read(&uri) {
-                    Ok(Some(gruu)) => proxy::to_gruu(turn, request, routed, gruu),
-                    _ => turn.answer(request.key, &message, 404),
-                };
+                let Ok(Some(gruu)) = turn.core.gruu.read(&uri) else { return turn.answer(request.key, &message, 404) };
+                let user = turn.core.directory.find(gruu.aor.as_str());
+                if user.is_none_or(|user| !is_refused(turn, &request, &user)) {
+                    proxy::to_gruu(turn, request, routed, gruu);
+                }
+                return;
             };
             if user.disabled {
                 return turn.answer(request.key, &message, 404);
@@ -92,15 +96,20 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
                 Method::Invite if turn.core.settings.echo.as_ref() == Some(&user.aor) => {
                     echo_call::invite(turn, request)
                 }
-                Method::Subscribe if notify::is_ours(&message) => notify::subscribe(turn, request, &user),
-                Method::Publish => presence::publish(turn, request, &user),
-                Method::Options if uri.param("gr").is_none() && capability::is_query(turn.core, &message) => {
-                    capability::options(turn, request, routed, user);
+                Method::Subscribe if notify::is_ours(turn.core, &message, &user) => {
+                    notify::subscribe(turn, request, &user)
                 }
+                Method::Publish => presence::publish(turn, request, &user),
                 Method::Invite if uri.param("gr").is_none() => {
-                    if let Err(request) = chat::invited(turn, request, &user) {
+                    if let Err(request) = chat::invited(turn, request, &user)
+                        && !is_refused(turn, &request, &user)
+                    {
                         proxy::to_user(turn, request, routed, &user);
                     }
+                }
+                _ if is_refused(turn, &request, &user) => {}
+                Method::Options if uri.param("gr").is_none() && capability::is_query(turn.core, &message) => {
+                    capability::options(turn, request, routed, user);
                 }
                 _ => match turn.core.gruu.read(&uri) {
                     Ok(Some(gruu)) => proxy::to_gruu(turn, request, routed, gruu),
@@ -119,6 +128,17 @@ pub fn dispatch(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, toke
             }
         },
     }
+}
+
+/// Turns away who is blocked, as if the user were away: nobody tells that there is a list.
+fn is_refused(turn: &mut Turn<'_>, request: &Request, user: &Entry) -> bool {
+    // An ACK has no answer.
+    let refused = request.message.method() != Method::Ack && lists::is_unwanted(turn.core, user, request);
+    if refused {
+        turn.core.counters.unwanted();
+        turn.answer(request.key, &request.message, 480);
+    }
+    refused
 }
 
 /// Hands a response to the work whose request it answers.

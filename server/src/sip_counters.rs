@@ -45,6 +45,8 @@ counters! {
     forbidden_hop => "chappe_sip_forbidden_next_hops_total",
     /// Requests refused because nobody vouches for their sender.
     relay_denied => "chappe_sip_relay_denied_total",
+    /// Requests to users who have blocked their sender, answered as if the user were away. Messages are not among them.
+    unwanted => "chappe_sip_unwanted_requests_total",
     /// Calls that the server itself has taken up.
     call_received => "chappe_sip_calls_received_total",
     /// Calls that the server itself has begun.

@@ -55,6 +55,8 @@ pub struct Waiting {
     shards: Box<[Mutex<Counts>]>,
     /// Hears of each AOR for which a message begins to wait.
     heard: OnceLock<Heard>,
+    /// Hears of each AOR whose number of messages is another one.
+    changes: OnceLock<Heard>,
     hasher: RandomState,
 }
 
@@ -63,6 +65,7 @@ impl Default for Waiting {
         Waiting {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             heard: OnceLock::new(),
+            changes: OnceLock::new(),
             hasher: RandomState::new(),
         }
     }
@@ -72,6 +75,16 @@ impl Waiting {
     /// From now on `heard` is told of each AOR for which something is added. Once.
     pub fn tell(&self, heard: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.heard.set(Box::new(heard));
+    }
+
+    /// From now on `heard` is told of each AOR for which something is added or gone. Once. A shard may be locked.
+    pub fn tell_changes(&self, heard: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.changes.set(Box::new(heard));
+    }
+
+    /// Messages that no device of the user has.
+    pub fn messages(&self, aor: &str) -> u64 {
+        self.shard(aor).lock().get(aor).map_or(0, |count| count.any)
     }
 
     /// All that waits, copies included.
@@ -113,7 +126,7 @@ impl Waiting {
             },
         }
         drop(shard);
-        if let Some(heard) = self.heard.get() {
+        for heard in [self.heard.get(), self.changes.get()].into_iter().flatten() {
             heard(aor);
         }
     }
@@ -126,6 +139,10 @@ impl Waiting {
             if count.any == 0 && count.all_copies() == 0 {
                 shard.remove(aor);
             }
+        }
+        drop(shard);
+        if let Some(heard) = self.changes.get() {
+            heard(aor);
         }
     }
 

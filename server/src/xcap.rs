@@ -3,7 +3,6 @@
 //! Decisions about documents are in [`chappe_xcap`]; this loads, asks, stores and tells. Documents used lately are in memory
 //! (docs/decisions/0050).
 
-pub mod blocked;
 mod cache;
 mod contacts;
 mod door;

@@ -101,7 +101,9 @@ pub(crate) fn within() -> anyhow::Result<()> {
 /// The suites of services over each transport, each with a server of its own: they leave messages behind for users that are
 /// away, and groups.
 fn services(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
-    const RUNS: [(&str, &str, &str); 6] = [
+    const RUNS: [(&str, &str, &str); 8] = [
+        ("block", "udp", "block-udp"),
+        ("block", "tls", "block-tls"),
         ("chat", "udp", "chat-udp"),
         ("chat", "tcp", "chat-tcp"),
         ("chat", "tls", "chat-tls"),

@@ -20,6 +20,7 @@ fn account(aor: &str) -> Account {
         created: 7,
         disabled: false,
         blocked: vec![],
+        blocked_contacts: vec![],
         hides_displayed: false,
     }
 }

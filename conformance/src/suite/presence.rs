@@ -1,7 +1,8 @@
-//! Presence: RFC 3903 publications, RFC 3856 subscriptions, RFC 3857 watcher information, RFC 4662 lists. A case's name
-//! begins with the number of its document.
+//! Presence: RFC 3903 publications, RFC 3856 subscriptions, RFC 3857 watcher information, RFC 4662 lists; RFC 3842 messages that
+//! wait, RFC 4235 calls. A case's name begins with the number of its document.
 
 mod lists;
+mod others;
 mod publish;
 mod watch;
 
@@ -17,6 +18,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut all = publish::cases();
     all.extend(watch::cases());
     all.extend(lists::cases());
+    all.extend(others::cases());
     all
 }
 

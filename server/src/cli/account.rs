@@ -253,17 +253,28 @@ async fn block(aor: &str, options: &Options, change: impl FnOnce(&mut Vec<String
     print_blocked(options, &changed)
 }
 
+/// The whole list: the account's, and what the user's phone has written.
 fn print_blocked(options: &Options, account: &Account) -> anyhow::Result<u8> {
+    let by_phone: Vec<String> = blocked_by_phone(account).collect();
     if options.json {
-        return output::json(&account.blocked).map(|()| OK);
+        let all: Vec<&String> = account.blocked.iter().chain(&by_phone).collect();
+        return output::json(&all).map(|()| OK);
     }
-    if account.blocked.is_empty() {
+    if account.blocked.is_empty() && by_phone.is_empty() {
         say!("{} blocks nobody.", account.aor)?;
     }
     for entry in &account.blocked {
         say!("{entry}")?;
     }
+    for entry in by_phone {
+        say!("{entry}  (by the user's phone)")?;
+    }
     Ok(OK)
+}
+
+fn blocked_by_phone(account: &Account) -> impl Iterator<Item = String> {
+    let entries = account.blocked_contacts.iter().map(|entry| lists::entry_of(entry));
+    entries.filter(|entry| !account.blocked.contains(entry))
 }
 
 fn print_account(account: &Account) -> std::io::Result<()> {
@@ -276,6 +287,9 @@ fn print_account(account: &Account) -> std::io::Result<()> {
     }
     for entry in &account.blocked {
         say!("  blocks   {entry}")?;
+    }
+    for entry in blocked_by_phone(account) {
+        say!("  blocks   {entry}  (by the user's phone)")?;
     }
     if account.hides_displayed {
         say!("  hides    what was displayed")?;

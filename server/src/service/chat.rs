@@ -35,6 +35,7 @@ use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
+use crate::lists;
 use crate::msrp::endpoint::Endpoint;
 use crate::pipeline::Sender;
 use crate::service::Request;
@@ -148,7 +149,7 @@ fn endpoint(core: &Core) -> Option<&Endpoint> {
 pub fn invited(turn: &mut Turn<'_>, request: Request, peer: &Arc<Entry>) -> Result<(), Request> {
     let core = turn.core;
     let Sender::User(user) = &request.sender else { return Err(request) };
-    let is_blocked = peer.blocks(&user.aor, Some(user));
+    let is_blocked = lists::blocks(core, peer, &user.aor, Some(user));
     if is_blocked && endpoint(core).is_none() && Invitation::read(&request.message).is_ok() {
         let message = Arc::clone(&request.message);
         turn.answer(request.key, &message, 480);

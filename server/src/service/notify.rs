@@ -5,7 +5,9 @@
 //! NOTIFY may go, so that what changes meanwhile is told once. What happens to a dialog is decided in
 //! `chappe_sip::event`.
 
+pub mod published;
 pub mod reg;
+mod shelf;
 mod watched;
 pub mod xcap_diff;
 
@@ -35,16 +37,24 @@ use crate::work::{Token, Work};
 pub use watched::{Place, Watched};
 
 /// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
-pub const EVENTS: &str = "reg, presence, xcap-diff, conference";
-const PACKAGES: [&dyn Package; 5] = [
+pub const EVENTS: &str = "reg, presence, xcap-diff, conference, message-summary, dialog";
+const PACKAGES: [&dyn Package; 7] = [
     &event::reg::Reg,
     &chappe_presence::Presence,
     &chappe_presence::WatcherInfo,
     &xcap_diff::XcapDiff,
     &super::group::Conference,
+    &chappe_presence::MessageSummary,
+    &chappe_presence::DialogPackage,
 ];
 /// Packages whose resources are users; a resource of another kind is subscribed to through [`open`].
-const SERVICES: [&dyn Service; 3] = [&reg::Registrations, &presence::Presence, &presence::WatcherInformation];
+const SERVICES: [&dyn Service; 5] = [
+    &reg::Registrations,
+    &presence::Presence,
+    &presence::WatcherInformation,
+    &published::Summaries,
+    &published::Dialogs,
+];
 /// What a SUBSCRIBE may require of us.
 const EXTENSIONS: [&str; 5] = ["gruu", "outbound", "path", "eventlist", "recipient-list-subscribe"];
 
@@ -150,10 +160,13 @@ impl Notification {
     }
 }
 
-/// Whether a SUBSCRIBE is for a package of the server itself, and not for a device.
-pub fn is_ours(message: &Message) -> bool {
-    let is_one = |name| name == xcap_diff::NAME || SERVICES.iter().any(|s| s.package().name() == name);
-    event::package_name(message).is_some_and(is_one)
+/// Whether a SUBSCRIBE to what belongs to a user is for a package of the server itself, and not for a device.
+pub fn is_ours(core: &Core, message: &Message, user: &Entry) -> bool {
+    match event::package_name(message) {
+        Some(published::DIALOG) => published::knows_dialogs(core, &user.aor),
+        Some(name) => name == xcap_diff::NAME || SERVICES.iter().any(|s| s.package().name() == name),
+        None => false,
+    }
 }
 
 /// Whether a request within a dialog belongs to a subscription here.

@@ -17,6 +17,7 @@ use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::directory::Entry;
 use crate::fate::Relayed;
 use crate::hops::Hop;
+use crate::lists;
 use crate::pipeline::{Sender, Voucher};
 use crate::service::receipt::{self, Facts};
 use crate::service::registrar::store_status;
@@ -69,7 +70,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         Sender::User(entry) => Some(&**entry),
         Sender::Trusted | Sender::Outside { .. } => None,
     };
-    if !facts.is_receipt && recipient.blocks(&sender, author) {
+    if !facts.is_receipt && lists::is_unwanted(core, &recipient, &request) {
         // As if the recipient were away.
         core.ledger.rejected.fetch_add(1, Ordering::Relaxed);
         let is_for_now =
@@ -78,7 +79,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     }
     if let Some((_, state)) = &facts.about
         && let Some(reader) = author
-        && (reader.blocks(&recipient.aor, Some(&recipient))
+        && (lists::blocks(core, reader, &recipient.aor, Some(&recipient))
             || *state == ReceiptState::Displayed && reader.hides_displayed())
     {
         // Nobody but the reader's own devices is to know.

@@ -13,19 +13,20 @@ use std::sync::atomic::Ordering;
 
 use chappe_api::{PresenceOf, PublicationOf, WatcherOf};
 use chappe_presence::compose::Silent;
-use chappe_sip::event::{Package, Reject};
+use chappe_presence::publish::{Published, Reject};
+use chappe_sip::event::{self, Package};
 use chappe_sip::registrar::Binding;
 use chappe_sip::{Aor, Flow, HeaderName, Method, Reply, Uri};
 
 use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::pipeline::Sender;
-use crate::service::notify::{self, Opened, Service};
+use crate::service::notify::{self, Opened, Service, published};
 use crate::service::{Request, capability};
 use crate::shard::Turn;
 
 pub use documents::Books;
-pub use permit::Identity;
+pub use permit::{Identity, permission};
 pub use state::{PresenceAgent, PresenceCounts, PresenceSettings};
 use view::{PresenceView, Resource};
 pub use winfo::WatcherInformation;
@@ -48,7 +49,7 @@ impl Service for Presence {
         &chappe_presence::Presence
     }
 
-    fn open(&self, turn: &mut Turn<'_>, request: &Request, user: &Arc<Entry>) -> Result<Opened, Reject> {
+    fn open(&self, turn: &mut Turn<'_>, request: &Request, user: &Arc<Entry>) -> Result<Opened, event::Reject> {
         let core = turn.core;
         let who = Identity::of(core, request);
         let permission = permit::permission(core, &user.aor, &who, epoch_seconds());
@@ -56,8 +57,8 @@ impl Service for Presence {
         let resource = Resource::ours(&user.aor, permission);
         let view = PresenceView::single(who, resource);
         match handling {
-            chappe_presence::rules::Handling::Block => Err(Reject::Forbidden),
-            _ if core.watched.count() >= core.presence.settings.max_subscriptions => Err(Reject::TooMany),
+            chappe_presence::rules::Handling::Block => Err(event::Reject::Forbidden),
+            _ if core.watched.count() >= core.presence.settings.max_subscriptions => Err(event::Reject::TooMany),
             handling => Ok(Opened {
                 package: &chappe_presence::Presence,
                 granted: handling != chappe_presence::rules::Handling::Confirm,
@@ -80,16 +81,27 @@ pub fn list(turn: &mut Turn<'_>, request: Request, uri: &Uri<'_>) -> Result<(), 
     }
 }
 
-/// PUBLISH (RFC 3903 §6) for `user`.
+/// PUBLISH (RFC 3903 §6) for `user`, in whatever package.
 pub fn publish(turn: &mut Turn<'_>, request: Request, user: &Arc<Entry>) {
     let (core, message, now) = (turn.core, &request.message, epoch_seconds());
     let agent = &core.presence;
-    if chappe_sip::event::package_name(message) != Some(PACKAGE) {
-        let reply = Reply::new(message, 489, &core.tag()).header(HeaderName::AllowEvents, notify::EVENTS);
-        return turn.respond(request.key, 489, reply.finish());
-    }
+    let package = match event::package_name(message) {
+        Some(PACKAGE) => PACKAGE,
+        Some(published::SUMMARY) => published::SUMMARY,
+        Some(published::DIALOG) => published::DIALOG,
+        _ => {
+            let reply = Reply::new(message, 489, &core.tag()).header(HeaderName::AllowEvents, notify::EVENTS);
+            return turn.respond(request.key, 489, reply.finish());
+        }
+    };
     if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &["gruu", "outbound", "path"]) {
         return turn.respond(request.key, 420, bytes);
+    }
+    // A connection that a proxy shares among devices says nothing of any of them.
+    let direct = message.values(HeaderName::Via).count() == 1;
+    let flow = if direct { request.flow } else { NOBODYS };
+    if package != PACKAGE {
+        return published::publish(turn, &request, user, package, flow);
     }
     let allowed = match &request.sender {
         Sender::Trusted => true,
@@ -99,21 +111,26 @@ pub fn publish(turn: &mut Turn<'_>, request: Request, user: &Arc<Entry>) {
     if !allowed {
         return turn.answer(request.key, message, 403);
     }
-    // A connection that a proxy shares among devices says nothing of any of them.
-    let direct = message.values(HeaderName::Via).count() == 1;
-    let flow = if direct { request.flow } else { NOBODYS };
-    match agent.publish(&user.aor, message, core.tag().into(), flow, now) {
+    let result = agent.publish(&user.aor, message, core.tag().into(), flow, now);
+    let changed = result.as_ref().is_ok_and(|published| published.changed);
+    answer_publish(turn, &request, result);
+    if changed {
+        changed_later(core, user.aor.clone());
+    }
+}
+
+/// Answers a PUBLISH with what became of it.
+pub fn answer_publish(turn: &mut Turn<'_>, request: &Request, result: Result<Published, Reject>) {
+    let (core, message) = (turn.core, &request.message);
+    match result {
         Ok(published) => {
             let reply = Reply::new(message, 200, &core.tag())
                 .header(HeaderName::SipEtag, &published.etag)
                 .header(HeaderName::Expires, &published.expires.to_string());
             turn.respond(request.key, 200, reply.finish());
-            if published.changed {
-                changed_later(core, user.aor.clone());
-            }
         }
         Err(reject) => {
-            agent.refused.fetch_add(1, Ordering::Relaxed);
+            core.presence.refused.fetch_add(1, Ordering::Relaxed);
             let bytes = reject.reply(message, &core.tag()).finish();
             turn.respond(request.key, reject.status(), bytes);
         }
@@ -142,9 +159,9 @@ pub fn document_changed(core: &Arc<Core>, owner: &str, auid: &str, name: &str, t
     }
 }
 
-/// The rules of a presentity are other ones now: what they say of each watcher takes effect at once. Never to be called
-/// with a shard locked.
-fn rules_changed(core: &Arc<Core>, aor: &str) {
+/// The rules of a presentity are other ones now, or whom it blocks: what they say of each watcher takes effect at once.
+/// Never to be called with a shard locked.
+pub fn rules_changed(core: &Arc<Core>, aor: &str) {
     let now = epoch_seconds();
     core.presence.rules_changed(core, aor, now);
     notify::changed(core, PACKAGE, aor, |view: &mut PresenceView, subscription| {

@@ -12,6 +12,7 @@ use chappe_store::{NewMessage, Receipt, ReceiptState, Wants};
 
 use super::Sides;
 use crate::core::{Core, epoch_ms};
+use crate::lists;
 use crate::service::{drain, receipt};
 
 /// What a session tells of all its messages.
@@ -101,7 +102,7 @@ pub(super) fn read(
 pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Content, NotTaken> {
     let is_full = || core.waiting.is_full(&sides.peer.aor, false, core.settings.queue_per_user);
     let (user, peer) = (&sides.user, &sides.peer);
-    if !matches!(envelope.kind, Kind::Receipt(_)) && peer.blocks(&user.aor, Some(user)) {
+    if !matches!(envelope.kind, Kind::Receipt(_)) && lists::blocks(core, peer, &user.aor, Some(user)) {
         // Taken as if the peer were away.
         return Ok(Content::Nothing);
     }
@@ -141,8 +142,8 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
     let for_others = envelope.kind == Kind::Content || once.state == ReceiptState::Displayed;
     let is_told = match once.state {
         ReceiptState::Accepted => true,
-        ReceiptState::Displayed => !user.hides_displayed() && !user.blocks(&peer.aor, Some(peer)),
-        _ => !user.blocks(&peer.aor, Some(peer)),
+        ReceiptState::Displayed => !user.hides_displayed() && !lists::blocks(core, user, &peer.aor, Some(peer)),
+        _ => !lists::blocks(core, user, &peer.aor, Some(peer)),
     };
     let mut all = vec![message(core, sides, &envelope, Some(once))];
     if for_others {

@@ -14,6 +14,7 @@ use super::entry::Logged;
 use super::news::News;
 use super::room::Room;
 use crate::core::{Core, epoch_ms};
+use crate::lists;
 
 /// Entries read at a time.
 const READ: usize = 1000;
@@ -254,7 +255,7 @@ impl Room {
 /// Whether a user of ours wants nothing of somebody.
 pub(super) fn blocks(core: &Core, user: &Aor, other: &Aor) -> bool {
     let Some(entry) = core.directory.find(user.as_str()).filter(|_| user != other) else { return false };
-    entry.lists.is_some() && entry.blocks(other.as_str(), core.directory.find(other.as_str()).as_deref())
+    lists::blocks(core, &entry, other.as_str(), core.directory.find(other.as_str()).as_deref())
 }
 
 fn event(outcome: Outcome) -> Event {

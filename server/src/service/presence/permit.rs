@@ -4,6 +4,7 @@ use chappe_presence::rules::{Asker, Facts, Handling, Permission, canonical};
 use chappe_sip::{HeaderName, Message};
 
 use crate::core::Core;
+use crate::lists;
 use crate::pipeline::Sender;
 use crate::service::Request;
 
@@ -83,13 +84,15 @@ fn text(bytes: &[u8]) -> String {
 
 /// What a watcher may have of a presentity. Where no rule is for it, the operator's default counts, and no more than
 /// waiting for a decision where the presentity has rules; nobody unknown sees anything without a rule.
-pub(super) fn permission(core: &Core, presentity: &str, who: &Identity, now: u64) -> Permission {
+pub fn permission(core: &Core, presentity: &str, who: &Identity, now: u64) -> Permission {
     let agent = &core.presence;
     if who.names.iter().any(|name| **name == *presentity) {
         return Permission::of(Handling::Allow);
     }
     let book = agent.books.of(presentity);
-    if book.as_ref().is_some_and(|book| book.blocks(&who.names)) {
+    let account = core.directory.find(presentity);
+    let is_blocked = |name: &String| account.as_ref().is_some_and(|user| lists::blocks(core, user, name, None));
+    if book.as_ref().is_some_and(|book| book.blocks(&who.names)) || who.names.iter().any(is_blocked) {
         return Permission::of(Handling::Block);
     }
     let sphere = match &book {
