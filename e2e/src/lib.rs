@@ -29,7 +29,7 @@ pub use hook::Hook;
 pub use message::Message;
 pub use phone::Phone;
 pub use program::{Program, found};
-pub use server::{Options, Server};
+pub use server::{Options, Server, binary};
 pub use wire::{Transport, Wire, fragments};
 
 use std::time::{Duration, Instant};

@@ -218,6 +218,16 @@ impl Server {
         Server::run(&command, &["--domain".as_ref(), crate::DOMAIN.as_ref(), "--target".as_ref(), target.as_ref()])
     }
 
+    /// Tells the running server something, by the command line.
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub fn tell(&self, command: &[&str]) {
+        let output = Command::new(binary()).args(command).arg("--data-dir").arg(self.data_dir()).output();
+        let output = output.expect("the binary can be started");
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn run(command: &[&str], more: &[&OsStr]) -> serde_json::Value {
         let output =
             Command::new(binary()).args(command).arg("--json").args(more).output().expect("the binary can be started");
@@ -269,7 +279,10 @@ impl Drop for Server {
 }
 
 /// The binary under test: `CHAPPE`, or the one beside the test programs.
-fn binary() -> PathBuf {
+///
+/// # Panics
+/// When there is none.
+pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("CHAPPE") {
         return path.into();
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! FILES/incoming/TOKEN.part   what has come of an upload, TOKEN.json what is known of it, TOKEN.thumb its picture
-//! FILES/blobs/ab/ab12…        content by its hash
+//! FILES/blobs/ab/ab12…        content by its hash, unless it is in an object store
 //! ```
 //! An upload that is complete is hashed and moved to its place; then its row is written; then it is answered. A file that
 //! expires loses its row first, then, where no other file has the same content, its bytes. What a crash leaves between
@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context;
 use chappe_api::files::{FileError, Uploaded};
 use chappe_content::Policy;
-use chappe_store::{Blobs, ContentHash, DiskBlobs, Files, StoreError, StoredFile};
+use chappe_store::{Blobs, ContentHash, DiskBlobs, Files, ObjectBlobs, S3, StoreError, StoredFile};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 pub use counters::FileCounters;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub scan: Scan,
     /// Longest side of thumbnails of pictures that come without, in pixels; 0: none are made.
     pub thumbnails: u32,
+    /// Where contents are kept, if not below `dir`.
+    pub s3: Option<S3>,
 }
 
 /// The files of a node.
@@ -75,13 +77,18 @@ impl Depot {
     /// Takes over what uploads have left of themselves.
     pub fn open(settings: Settings, rows: Arc<dyn Files>) -> anyhow::Result<Depot> {
         let name = settings.dir.display().to_string();
-        let blobs = DiskBlobs::open(&settings.dir.join("blobs")).with_context(|| format!("cannot use {name}"))?;
+        let blobs: Box<dyn Blobs> = match &settings.s3 {
+            Some(s3) => Box::new(ObjectBlobs::s3(s3).context("cannot use files.s3")?),
+            None => {
+                Box::new(DiskBlobs::open(&settings.dir.join("blobs")).with_context(|| format!("cannot use {name}"))?)
+            }
+        };
         let incoming = settings.dir.join("incoming");
         let partials = Partials::open(&incoming, boot().as_deref()).with_context(|| format!("cannot use {name}"))?;
         let inner = Inner {
             settings,
             rows,
-            blobs: Box::new(blobs),
+            blobs,
             partials,
             locks: std::array::from_fn(|_| Mutex::new(())),
             unpacking: Semaphore::new(UNPACKING),

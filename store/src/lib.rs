@@ -30,7 +30,7 @@ mod stores;
 mod suite;
 
 pub use account::{Account, AccountError, AccountStore, Imported, Secrets, Wishes};
-pub use blob::{BlobStream, Blobs, DiskBlobs};
+pub use blob::{BlobStream, Blobs, DiskBlobs, ObjectBlobs, S3};
 pub use conversation::{BadConversationId, Conversation, ConversationId, Conversations, Cursor, Entry, NewEntry, Page};
 pub use device::{Device, Devices, Seen};
 pub use document::{Document, DocumentError, DocumentHead, DocumentKey, DocumentWrite, Documents};

@@ -401,6 +401,25 @@ section! {
         /// An upload that brings less than this in a second, over 20 seconds of waiting, is cut. 0: any.
         pub min_rate: Size = Size(256);
         pub scan: Table<FileScan> = Table::default();
+        pub s3: Table<FileStore> = Table::default();
+    }
+}
+
+section! {
+    /// Content of files in a bucket of an object store that speaks S3, in place of the disk; what is being uploaded is still
+    /// in `files.dir`.
+    pub struct FileStore {
+        /// The bucket, which has to be there. Empty: content is kept on disk.
+        pub bucket: String = String::new() => Example(r#""chappe-files""#);
+        /// What names of objects begin with.
+        pub prefix: String = String::new() => Example(r#""ft""#);
+        /// Address of the store; without it AWS.
+        pub endpoint: Option<String> = None => Example(r#""https://s3.example.com""#);
+        pub region: String = "us-east-1".to_owned();
+        pub access_key: String = String::new() => Example(r#""AKIA…""#);
+        pub secret_key: Option<Secret> = None => Example(r#""…""#);
+        /// Whether the bucket is part of the host name, as AWS wants it, and not of the path, as most others do.
+        pub bucket_in_host: bool = false;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use chappe_api::files::FileSettings;
 use chappe_content::Policy;
+use chappe_store::S3;
 
 use crate::config::{Config, Unchecked};
 use crate::files::{Scan, Settings};
@@ -27,7 +28,21 @@ pub(super) fn settings(config: &Config) -> Settings {
             accept_unchecked: files.scan.unchecked == Unchecked::Accept,
         },
         thumbnails: files.thumbnails,
+        s3: s3(config),
     }
+}
+
+fn s3(config: &Config) -> Option<S3> {
+    let s3 = &config.files.s3;
+    (!s3.bucket.is_empty()).then(|| S3 {
+        bucket: s3.bucket.clone(),
+        prefix: s3.prefix.clone(),
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+        access_key: s3.access_key.clone(),
+        secret_key: s3.secret_key.as_ref().map(|secret| secret.expose().to_owned()).unwrap_or_default(),
+        bucket_in_host: s3.bucket_in_host,
+    })
 }
 
 /// What links begin with where no request tells: what is configured, else the first HTTP listener.

@@ -143,6 +143,7 @@ fn serve(dir: &Path, stores: &Stores, scan: &Scan) -> (Arc<Depot>, Router) {
         uploads_per_user: 3,
         scan: scan.clone(),
         thumbnails: 64,
+        s3: None,
     };
     let depot = Arc::new(Depot::open(settings, Arc::clone(&stores.files)).unwrap());
     let http = FileSettings { url: Some(BASE.into()), idle: Duration::from_millis(100), min_rate: 0 };
