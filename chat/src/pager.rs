@@ -1,8 +1,8 @@
 //! Delivery of one pager-mode MESSAGE to every device of its recipient (RFC 3428 §7).
 //!
 //! The sender gets one final answer: the first device's 2xx, or 202 once the message is stored because nobody took
-//! it, or the best refusal. Each device has an outcome of its own; one that is away while another took the message
-//! gets a copy kept for it.
+//! it, or the best refusal. Devices that may miss it while another takes it are not served so: what they get goes through
+//! the queue (decision 0046).
 
 use std::collections::VecDeque;
 
@@ -33,13 +33,6 @@ impl Outcome {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Device {
-    /// Whether a copy may wait for it: it has a name that outlives its address.
-    keeps: bool,
-    outcome: Option<(Outcome, u16)>,
-}
-
 /// What the caller has to do; see [`Delivery::poll_action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -49,8 +42,6 @@ pub enum Action {
     Answer { status: u16 },
     /// Keep the message for whichever device of the recipient comes next, then call [`Delivery::stored`].
     Store,
-    /// Keep a copy for this device.
-    StoreFor { device: usize },
     /// The message was stored, and this device took it after all: remove it from the store as delivered.
     Withdraw { device: usize },
 }
@@ -58,14 +49,17 @@ pub enum Action {
 /// ```text
 /// Trying ──a 2xx──▶ Taken
 ///    ├──nobody took it, one is away; or the deadline──▶ Storing ──on disk──▶ Stored ──late 2xx──▶ Withdrawn
-///    │                                                    └──store failed──▶ Failed
-///    └──all refuse──▶ Failed
+///    │                                               ┌────▲└──store failed──▶ Failed
+///    └──all refuse──▶ Failed                         │    │
+///            Storing, for several ──on disk──▶ Waiting ───┴──one took it from the queue, or the deadline──▶ Stored
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Trying,
     Taken,
     Storing,
+    /// It is in the queue; the answer waits for the first device that takes it from there.
+    Waiting,
     Stored,
     Withdrawn,
     Failed,
@@ -75,44 +69,61 @@ enum State {
 #[derive(Debug)]
 pub struct Delivery {
     state: State,
-    devices: SmallVec<[Device; 2]>,
+    /// What each said.
+    devices: SmallVec<[Option<(Outcome, u16)>; 2]>,
     /// Whether the message may be kept at all.
     storable: bool,
     /// A device that took the message while the write was under way.
     late: Option<usize>,
+    /// Somebody is there to take it from the queue soon.
+    awaited: bool,
     actions: VecDeque<Action>,
 }
 
 impl Delivery {
-    /// `keeps` has a value for each device: whether a copy may wait for it by name. Without any device the message is
-    /// stored, or refused with 480 where it is not `storable`.
-    pub fn new(keeps: impl IntoIterator<Item = bool>, storable: bool) -> Delivery {
-        let devices = keeps.into_iter().map(|keeps| Device { keeps, outcome: None }).collect();
-        let mut delivery = Delivery { state: State::Trying, devices, storable, late: None, actions: VecDeque::new() };
+    /// To so many devices. Without any the message is stored, or refused with 480 where it is not `storable`.
+    pub fn new(devices: usize, storable: bool) -> Delivery {
+        let devices = std::iter::repeat_n(None, devices).collect();
+        let actions = VecDeque::new();
+        let mut delivery = Delivery { state: State::Trying, devices, storable, late: None, awaited: false, actions };
         delivery.conclude();
         delivery
     }
 
+    /// By way of the queue, whose order is that of each device. `awaited`: one that is there is about to take it; then the
+    /// answer waits for [`Delivery::taken`] until the deadline.
+    pub fn queued(awaited: bool) -> Delivery {
+        Delivery { awaited, ..Delivery::new(0, true) }
+    }
+
+    /// Whether [`Delivery::taken`] is waited for.
+    pub fn is_waiting(&self) -> bool {
+        self.state == State::Waiting
+    }
+
+    /// A device has taken it from the queue, or none will soon.
+    pub fn taken(&mut self, is_taken: bool) {
+        if self.state == State::Waiting {
+            self.state = State::Stored;
+            self.actions.push_back(Action::Answer { status: if is_taken { 200 } else { 202 } });
+        }
+    }
+
     /// Takes the final response of a device, or 408 and 430 for a timeout and a dead flow.
     pub fn handle_response(&mut self, device: usize, status: u16) {
-        let Some(entry) = self.devices.get_mut(device).filter(|d| d.outcome.is_none()) else { return };
+        let Some(entry) = self.devices.get_mut(device).filter(|said| said.is_none()) else { return };
         let outcome = Outcome::of(status);
-        entry.outcome = Some((outcome, status));
+        *entry = Some((outcome, status));
         match (self.state, outcome) {
             (State::Trying, Outcome::Took) => {
                 self.state = State::Taken;
                 self.actions.push_back(Action::Forward { device });
-                self.keep_for_the_others();
             }
             (State::Trying, _) => self.conclude(),
-            (State::Taken | State::Withdrawn, Outcome::Away) if entry.keeps && self.storable => {
-                self.actions.push_back(Action::StoreFor { device });
-            }
             (State::Storing, Outcome::Took) => self.late = self.late.or(Some(device)),
             (State::Stored, Outcome::Took) => {
                 self.state = State::Withdrawn;
                 self.actions.push_back(Action::Withdraw { device });
-                self.keep_for_the_others();
             }
             _ => {}
         }
@@ -123,6 +134,7 @@ impl Delivery {
         if self.state == State::Trying {
             self.give_up_waiting();
         }
+        self.taken(false);
     }
 
     /// The write asked for by [`Action::Store`] has ended: `Ok`, or the code that says why not.
@@ -131,19 +143,18 @@ impl Delivery {
             return;
         }
         match (result, self.late) {
+            (Ok(()), _) if self.awaited => self.state = State::Waiting,
             (Ok(()), late) => {
                 self.state = State::Stored;
                 self.actions.push_back(Action::Answer { status: 202 });
                 if let Some(device) = late {
                     self.state = State::Withdrawn;
                     self.actions.push_back(Action::Withdraw { device });
-                    self.keep_for_the_others();
                 }
             }
             (Err(_), Some(device)) => {
                 self.state = State::Taken;
                 self.actions.push_back(Action::Forward { device });
-                self.keep_for_the_others();
             }
             (Err(status), None) => {
                 self.state = State::Failed;
@@ -159,27 +170,17 @@ impl Delivery {
 
     /// Every device has answered and the sender has too.
     pub fn is_done(&self) -> bool {
-        !matches!(self.state, State::Trying | State::Storing)
+        !matches!(self.state, State::Trying | State::Storing | State::Waiting)
             && self.actions.is_empty()
-            && self.devices.iter().all(|d| d.outcome.is_some())
-    }
-
-    /// One device has the message; those that are away and have a name get a copy each.
-    fn keep_for_the_others(&mut self) {
-        for (device, other) in self.devices.iter().enumerate() {
-            if matches!(other.outcome, Some((Outcome::Away, _))) && other.keeps && self.storable {
-                self.actions.push_back(Action::StoreFor { device });
-            }
-        }
+            && self.devices.iter().all(Option::is_some)
     }
 
     /// Once no device is left to wait for: store, or pass the best refusal on.
     fn conclude(&mut self) {
-        if self.devices.iter().any(|d| d.outcome.is_none()) {
+        if self.devices.iter().any(Option::is_none) {
             return;
         }
-        let away =
-            self.devices.is_empty() || self.devices.iter().any(|d| matches!(d.outcome, Some((Outcome::Away, _))));
+        let away = self.devices.is_empty() || self.devices.iter().flatten().any(|(said, _)| *said == Outcome::Away);
         if away {
             self.give_up_waiting();
             return;
@@ -187,7 +188,7 @@ impl Delivery {
         self.state = State::Failed;
         // The lowest class wins, 6xx before all (RFC 3261 §16.7 step 6).
         let best = (0..self.devices.len()).min_by_key(|i| {
-            let status = self.devices[*i].outcome.map_or(0, |(_, status)| status);
+            let status = self.devices[*i].map_or(0, |(_, status)| status);
             if status >= 600 { 0 } else { status }
         });
         if let Some(device) = best {
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_first_device_answers_the_sender() {
-        let mut delivery = Delivery::new([true, true], true);
+        let mut delivery = Delivery::new(2, true);
         delivery.handle_response(1, 200);
         assert_eq!(actions(&mut delivery), [Action::Forward { device: 1 }]);
         assert!(!delivery.is_done());
@@ -225,25 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_is_away_gets_a_copy_when_another_took_it() {
-        for order in [[0, 1], [1, 0]] {
-            let mut delivery = Delivery::new([true, true], true);
-            for device in order {
-                delivery.handle_response(device, if device == 0 { 200 } else { 408 });
-            }
-            assert_eq!(actions(&mut delivery), [Action::Forward { device: 0 }, Action::StoreFor { device: 1 }]);
-            assert!(delivery.is_done());
-        }
-        let mut delivery = Delivery::new([true, false], true);
-        delivery.handle_response(0, 200);
-        delivery.handle_response(1, 430);
-        assert_eq!(actions(&mut delivery), [Action::Forward { device: 0 }], "a contact without a name gets none");
-    }
-
-    #[test]
     fn nobody_there_means_stored_before_the_answer() {
         for statuses in [vec![], vec![408], vec![480, 415], vec![503, 430]] {
-            let mut delivery = Delivery::new(statuses.iter().map(|_| true), true);
+            let mut delivery = Delivery::new(statuses.len(), true);
             for (device, status) in statuses.iter().enumerate() {
                 delivery.handle_response(device, *status);
             }
@@ -256,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_write_that_fails_is_never_accepted() {
-        let mut delivery = Delivery::new([], true);
+        let mut delivery = Delivery::new(0, true);
         assert_eq!(actions(&mut delivery), [Action::Store]);
         delivery.stored(Err(500));
         assert_eq!(actions(&mut delivery), [Action::Answer { status: 500 }]);
@@ -265,7 +250,7 @@ mod tests {
     #[test]
     fn all_refuse() {
         for (statuses, best) in [([415, 403], 1), ([404, 603], 1), ([488, 488], 0)] {
-            let mut delivery = Delivery::new([true, true], true);
+            let mut delivery = Delivery::new(2, true);
             delivery.handle_response(0, statuses[0]);
             delivery.handle_response(1, statuses[1]);
             assert_eq!(actions(&mut delivery), [Action::Forward { device: best }], "{statuses:?}");
@@ -274,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_late_answer_takes_the_message_out_of_the_store() {
-        let mut delivery = Delivery::new([true], true);
+        let mut delivery = Delivery::new(1, true);
         delivery.handle_deadline();
         assert_eq!(actions(&mut delivery), [Action::Store]);
         delivery.stored(Ok(()));
@@ -282,7 +267,7 @@ mod tests {
         delivery.handle_response(0, 200);
         assert_eq!(actions(&mut delivery), [Action::Withdraw { device: 0 }]);
 
-        let mut delivery = Delivery::new([true], true);
+        let mut delivery = Delivery::new(1, true);
         delivery.handle_deadline();
         delivery.handle_response(0, 200);
         delivery.stored(Ok(()));
@@ -291,7 +276,7 @@ mod tests {
             [Action::Store, Action::Answer { status: 202 }, Action::Withdraw { device: 0 }]
         );
 
-        let mut delivery = Delivery::new([true], true);
+        let mut delivery = Delivery::new(1, true);
         delivery.handle_deadline();
         delivery.handle_response(0, 200);
         delivery.stored(Err(500));
@@ -299,29 +284,36 @@ mod tests {
     }
 
     #[test]
-    fn a_late_answer_leaves_copies_for_the_devices_that_are_away() {
-        let mut delivery = Delivery::new([true, true, true], true);
-        delivery.handle_response(0, 480);
+    fn the_answer_waits_for_the_first_of_several_devices() {
+        let stored = |awaited| {
+            let mut delivery = Delivery::queued(awaited);
+            assert_eq!(actions(&mut delivery), [Action::Store]);
+            delivery.stored(Ok(()));
+            delivery
+        };
+        assert_eq!(actions(&mut stored(false)), [Action::Answer { status: 202 }]);
+        for (taken, status) in [(Some(true), 200), (Some(false), 202), (None, 202)] {
+            let mut delivery = stored(true);
+            assert!(actions(&mut delivery).is_empty() && delivery.is_waiting() && !delivery.is_done());
+            match taken {
+                Some(taken) => delivery.taken(taken),
+                None => delivery.handle_deadline(),
+            }
+            delivery.taken(true);
+            assert_eq!(actions(&mut delivery), [Action::Answer { status }], "{taken:?}");
+            assert!(delivery.is_done());
+        }
+        let mut delivery = Delivery::queued(true);
         delivery.handle_deadline();
-        delivery.stored(Ok(()));
-        delivery.handle_response(1, 200);
-        delivery.handle_response(2, 408);
-        let expected = [
-            Action::Store,
-            Action::Answer { status: 202 },
-            Action::Withdraw { device: 1 },
-            Action::StoreFor { device: 0 },
-            Action::StoreFor { device: 2 },
-        ];
-        assert_eq!(actions(&mut delivery), expected);
-        assert!(delivery.is_done());
+        delivery.stored(Err(503));
+        assert_eq!(actions(&mut delivery), [Action::Store, Action::Answer { status: 503 }]);
     }
 
     #[test]
     fn what_cannot_be_kept_is_refused() {
-        let mut delivery = Delivery::new([], false);
+        let mut delivery = Delivery::new(0, false);
         assert_eq!(actions(&mut delivery), [Action::Answer { status: 480 }]);
-        let mut delivery = Delivery::new([true, true], false);
+        let mut delivery = Delivery::new(2, false);
         delivery.handle_response(0, 200);
         delivery.handle_response(1, 408);
         assert_eq!(actions(&mut delivery), [Action::Forward { device: 0 }]);

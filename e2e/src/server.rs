@@ -140,6 +140,17 @@ impl Server {
         self.dir.path()
     }
 
+    /// What the running server says became of a message.
+    ///
+    /// # Panics
+    /// When the command cannot be run.
+    #[must_use]
+    pub fn explain(&self, id: &str) -> String {
+        let mut command = Command::new(binary());
+        let output = command.args(["explain", id, "--data-dir"]).arg(self.data_dir()).output().expect("it can be run");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn data_dir(&self) -> PathBuf {
         self.options.data.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }

@@ -48,6 +48,21 @@ fn until(handsets: &mut [Handset], server: &Server, what: &str, mut done: impl F
         if since.elapsed() > PATIENCE * 2 {
             let stuck: Vec<_> = handsets.iter().filter(|one| !one.is_done() && !one.is_off()).collect();
             let taken = taken(handsets);
+            for one in handsets.iter().filter(|one| !one.is_off()) {
+                let missing = |text: &&chappe_e2e::chat::Outgoing| shown(one).iter().all(|(id, _)| *id != text.id);
+                if let Some(text) = handsets[one.peer].texts().find(missing) {
+                    let came = one.copies.get(&text.id).copied().unwrap_or_default();
+                    eprintln!(
+                        "user{} ({:?}) shows {:?} and not {}, which came {came} times; faults {:?}\n{}",
+                        one.user,
+                        one.kind,
+                        shown(one).iter().map(|(id, _)| id).collect::<Vec<_>>(),
+                        text.id,
+                        one.faults,
+                        server.explain(&text.id)
+                    );
+                }
+            }
             let screens = handsets.iter().map(|one| (one.user, one.kind, one.is_registered(), shown(one).len()));
             let most = screens.clone().map(|(.., texts)| texts).max();
             let behind: Vec<_> = screens.filter(|(.., texts)| Some(*texts) < most).take(20).collect();
@@ -73,14 +88,12 @@ fn chat(plan: &Plan) {
     let mut all: Vec<Handset> = Vec::new();
     let mut seconds: Vec<Handset> = Vec::new();
     for (number, (one, other)) in PAIRS.into_iter().cycle().take(plan.conversations).enumerate() {
-        for (user, peer, kind, from) in
-            [(2 * number, 2 * number + 1, one, other), (2 * number + 1, 2 * number, other, one)]
-        {
+        for (user, peer, kind) in [(2 * number, 2 * number + 1, one), (2 * number + 1, 2 * number, other)] {
             let mut handset = Handset::new(user, 0, peer, kind);
             handset.displays = true;
             all.push(handset);
             // A MESSAGE that one device takes at once is not on disk for the other.
-            if kind != Kind::Pager && from != Kind::Pager && user % plan.second == 0 {
+            if kind != Kind::Pager && user % plan.second == 0 {
                 seconds.push(Handset::new(user, 1, peer, kind));
             }
         }

@@ -20,7 +20,7 @@ use chappe_chat::drain::{Lanes, Owed, Pace, Settled};
 use chappe_chat::patience::Patience;
 use chappe_sip::Flow;
 use chappe_sip::registrar::Binding;
-use chappe_store::{NewMessage, QueuedMessage, Settlement, Write};
+use chappe_store::{QueuedMessage, Settlement, Write};
 use tokio::sync::mpsc;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
@@ -60,8 +60,10 @@ enum News {
     Handed { key: Key, id: u64, fate: Handed },
     /// Time to go on with a device that is being paced.
     Resume { key: Key },
-    /// A message has ended elsewhere; copies are for devices that have not got it.
-    Settle { settlement: Settlement, copies: Vec<NewMessage> },
+    /// A message has ended elsewhere.
+    Settle { settlement: Settlement },
+    /// The sender of a message waits for the first device that takes it; or does not any more.
+    Awaited { id: u64, by: Option<(usize, Token)> },
     /// `done`: on disk; else they are still there. `copies`: for which device, of which message, and under which id.
     Settled { ids: Vec<u64>, done: bool, copies: Vec<(Key, u64, Option<u64>)> },
 }
@@ -122,9 +124,19 @@ pub fn kick_device(core: &Core, aor: &str, device: &str) {
     core.drain.tell(News::Kick { aor: aor.into(), device: Some(device.into()), registered: None });
 }
 
-/// Ends the wait of a message that was for any device, in the next write; `copies` are for devices that have not got it.
-pub fn settle(core: &Core, settlement: Settlement, copies: Vec<NewMessage>) {
-    core.drain.tell(News::Settle { settlement, copies });
+/// Ends the wait of a message that was for any device, in the next write.
+pub fn settle(core: &Core, settlement: Settlement) {
+    core.drain.tell(News::Settle { settlement });
+}
+
+/// Has [`crate::service::pager::taken`] told, in that cell, when a device has taken a message that is for any; once.
+pub fn await_taken(core: &Core, id: u64, cell: usize, token: Token) {
+    core.drain.tell(News::Awaited { id, by: Some((cell, token)) });
+}
+
+/// Nobody waits for that any more.
+pub fn forget(core: &Core, id: u64) {
+    core.drain.tell(News::Awaited { id, by: None });
 }
 
 /// A chat session is done with a message that it was given.
@@ -165,6 +177,10 @@ struct Session {
     again: bool,
     /// A read is under way that begins too late.
     overtaken: bool,
+    /// What is being read is good up to this id only ([`Owed::first_written`]).
+    bound: Option<u64>,
+    /// Nothing was good of the last read: nothing is to be read while copies of messages up to here are written.
+    stalled: Option<u64>,
     /// When the device registered, where that began the session: what was accepted before has waited.
     came: Option<u64>,
     /// Conversations that have to wait: what is behind must not overtake.
@@ -190,6 +206,8 @@ struct Sessions {
     /// Messages that are settled but perhaps not on disk yet: never sent again.
     settling: HashSet<u64, RandomState>,
     settled: Settled,
+    /// Whose senders wait for the first device, and where to tell them.
+    awaited: HashMap<u64, (usize, Token), RandomState>,
     wanted: Vec<Key>,
     /// Under way.
     reads: usize,
@@ -206,6 +224,7 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
         owed: Owed::default(),
         settling: HashSet::default(),
         settled: Settled::default(),
+        awaited: HashMap::default(),
         wanted: Vec::new(),
         reads: 0,
         write: Write::default(),
@@ -244,7 +263,8 @@ impl Sessions {
                 }
             }
             // A device took it while it was being stored.
-            News::Settle { settlement, copies } => self.taken(settlement, copies),
+            News::Settle { settlement } => self.settle(settlement, false),
+            News::Awaited { id, by } => self.awaited(id, by),
             News::Settled { ids, done, copies } => {
                 for id in ids {
                     self.settling.remove(&id);

@@ -115,7 +115,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     let now = epoch_seconds();
     let mut devices: SmallVec<[Device; 2]> = SmallVec::new();
     let mut failed: SmallVec<[(usize, u16); 2]> = SmallVec::new();
-    let mut keeps: SmallVec<[bool; 2]> = SmallVec::new();
+    let (mut is_queued, mut awaited) = (false, false);
     // What waits goes first: a message that overtook it would arrive out of order.
     let by_session = match facts.is_receipt {
         true => chat::takes_receipt(core, &recipient.aor, &sender),
@@ -127,14 +127,17 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         core.location.with(&recipient.aor, |bindings| {
             let found = targets(bindings, now, |flow| is_alive(core, flow), |_| true);
             let breadth = (core.settings.proxy.breadth(&message) / found.len().max(1) as u32).max(1);
-            // A device that is to get others first gets this one behind them, once another has taken it.
-            let is_ready = |target: &&chappe_sip::registrar::Target<'_>| {
-                !storable || !core.waiting.holds_up_device(&recipient.aor, target.binding.device())
+            // One that would miss it while another takes it, or is to get others first, gets it from the queue.
+            let is_ready = |target: &chappe_sip::registrar::Target<'_>| {
+                !core.waiting.holds_up_device(&recipient.aor, target.binding.device())
             };
-            for target in found.iter().filter(is_ready) {
+            if storable && (several(core, &recipient.aor, bindings) || !found.iter().all(is_ready)) {
+                (is_queued, awaited) = (true, found.iter().any(is_ready));
+                return;
+            }
+            for target in &found {
                 let at = devices.len();
                 devices.push(Device::of(target.binding, &facts));
-                keeps.push(target.binding.instance_id().is_some());
                 let launch = Launch { message: &message, routed, voucher: &voucher, hash, breadth };
                 if let Err(status) = launch.to(turn, target.binding, token.branch(at)) {
                     failed.push((at, status));
@@ -144,7 +147,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     }
     let mut pager = Box::new(Pager {
         key: request.key,
-        delivery: Delivery::new(keeps, storable),
+        delivery: if is_queued { Delivery::queued(awaited) } else { Delivery::new(devices.len(), storable) },
         message,
         recipient,
         sender,
@@ -158,7 +161,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     for (device, status) in failed {
         pager.delivery.handle_response(device, status);
     }
-    if !pager.devices.is_empty() {
+    if awaited || !pager.devices.is_empty() {
         turn.wake_at(turn.now + core.settings.answer_within, token);
     }
     drive(turn, token, pager);
@@ -179,26 +182,32 @@ pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>, status:
 
 /// The sender has to be answered.
 pub fn deadline(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>) {
+    if let Some(id) = work.stored.filter(|_| work.delivery.is_waiting()) {
+        drain::forget(turn.core, id);
+    }
     work.delivery.handle_deadline();
     drive(turn, token, work);
+}
+
+/// A device has taken it from the queue, or none will soon.
+pub fn taken(turn: &mut Turn<'_>, token: Token, is_taken: bool) {
+    if let Some(Work::Pager(mut pager)) = turn.shard.works.take(token) {
+        pager.delivery.taken(is_taken);
+        drive(turn, token, pager);
+    }
 }
 
 fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
     while let Some(action) = pager.delivery.poll_action() {
         match action {
-            Action::Forward { device } => pager.forward(turn, token, device),
+            Action::Forward { device } => pager.forward(turn, device),
             Action::Answer { status } => pager.answer(turn, status),
             Action::Store => {
-                if let Err(status) = pager.store(turn, token, None) {
+                if let Err(status) = pager.store(turn, token) {
                     pager.delivery.stored(Err(status));
                 }
             }
-            // The message has arrived; a copy that finds no room is no loss of it.
-            Action::StoreFor { device } => {
-                let device = pager.devices[device].name.clone();
-                let _ = pager.store(turn, token, Some(device));
-            }
-            Action::Withdraw { device } => pager.withdraw(turn, token, device),
+            Action::Withdraw { device } => pager.withdraw(turn, device),
         }
     }
     if pager.delivery.is_done() {
@@ -209,7 +218,7 @@ fn drive(turn: &mut Turn<'_>, token: Token, mut pager: Box<Pager>) {
 }
 
 impl Pager {
-    fn forward(&mut self, turn: &mut Turn<'_>, token: Token, device: usize) {
+    fn forward(&mut self, turn: &mut Turn<'_>, device: usize) {
         let core = turn.core;
         let Some((status, bytes)) = self.devices.get_mut(device).and_then(|d| d.response.take()) else {
             return self.answer(turn, 480);
@@ -230,7 +239,6 @@ impl Pager {
             at_ms: epoch_ms(),
         });
         self.delivered(core, device);
-        self.keep_for_others(turn, token);
     }
 
     fn answer(&mut self, turn: &mut Turn<'_>, status: u16) {
@@ -259,10 +267,10 @@ impl Pager {
     }
 
     /// Begins a write; its end comes back through [`stored`]. `Err` where there is no room for it.
-    fn store(&self, turn: &Turn<'_>, token: Token, device: Option<Box<str>>) -> Result<(), u16> {
+    fn store(&self, turn: &Turn<'_>, token: Token) -> Result<(), u16> {
         let core = turn.core;
-        let Some(message) = self.to_store(device) else { return Err(480) };
-        if core.waiting.is_full(&self.recipient.aor, message.device.is_some(), core.settings.queue_per_user) {
+        let Some(message) = self.to_store() else { return Err(480) };
+        if core.waiting.is_full(&self.recipient.aor, false, core.settings.queue_per_user) {
             return Err(480);
         }
         if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
@@ -270,45 +278,28 @@ impl Pager {
             return Err(503);
         }
         let (core, cell) = (Arc::clone(core), turn.cell);
-        let (copy, device) = (message.device.is_some(), message.device.clone());
-        let is_new = !self.devices.iter().any(|sent| Some(&sent.name) == device.as_ref());
-        let at = Arc::clone(&core);
-        let task = async move {
+        core.runtime.clone().spawn(async move {
             let recipient = message.recipient.clone();
             // Counted before the write, so that a message that comes now queues behind it.
-            core.waiting.add(&recipient, device.as_deref(), 1);
+            core.waiting.add(&recipient, None, 1);
             let result = core.stored(core.stores.queue.append(vec![message])).await;
             match &result {
-                Ok(ids) if ids.first().is_some_and(Option::is_some) => {
-                    core.ledger.stored();
-                    // One that is there gets it behind what else waits for it.
-                    if let Some(device) = device.as_deref().filter(|_| is_new) {
-                        drain::kick_device(&core, &recipient, device);
-                    }
-                }
+                Ok(ids) if ids.first().is_some_and(Option::is_some) => core.ledger.stored(),
                 // It is there already.
-                Ok(_) => core.waiting.remove(&recipient, device.as_deref()),
+                Ok(_) => core.waiting.remove(&recipient, None),
                 Err(error) => {
-                    core.waiting.remove(&recipient, device.as_deref());
+                    core.waiting.remove(&recipient, None);
                     core.counters.store_failed();
                     tracing::error!(%error, "a message could not be stored");
                 }
             }
-            if !copy {
-                core.visit_cell(cell, |turn| stored(turn, token, result));
-            }
-        };
-        // A copy comes in the order in which other devices have taken the messages.
-        if copy {
-            at.spawn_begun(task);
-        } else {
-            at.runtime.spawn(task);
-        }
+            core.visit_cell(cell, |turn| stored(turn, token, result));
+        });
         Ok(())
     }
 
     /// The message as it is kept; `None` where it is only for now.
-    fn to_store(&self, device: Option<Box<str>>) -> Option<NewMessage> {
+    fn to_store(&self) -> Option<NewMessage> {
         let Lifetime::Keep(seconds) = self.lifetime else { return None };
         let now = epoch_ms();
         let date = chappe_sip::header::Date::from_unix(now / 1000).to_string();
@@ -321,9 +312,9 @@ impl Pager {
             body: Bytes::copy_from_slice(self.message.body()),
             accepted_ms: now,
             expires_at: now / 1000 + seconds,
-            wants: if device.is_some() { Default::default() } else { self.facts.wants },
-            once: self.once().filter(|_| device.is_none()),
-            device,
+            wants: self.facts.wants,
+            once: self.once(),
+            device: None,
         })
     }
 
@@ -343,32 +334,11 @@ impl Pager {
         }
     }
 
-    /// A device has the message; those that it was not sent to, as they are away, get it when they come.
-    fn keep_for_others(&self, turn: &Turn<'_>, token: Token) {
-        for device in self.others(turn.core) {
-            // The message has arrived; a copy that finds no room is no loss of it.
-            let _ = self.store(turn, token, Some(device));
-        }
-    }
-
-    /// Devices that are to get it when they come.
-    fn others(&self, core: &Core) -> Vec<Box<str>> {
-        if matches!(self.lifetime, Lifetime::NowOnly) {
-            return Vec::new();
-        }
-        let aor = &*self.recipient.aor;
-        let sent = |name: &str| self.devices.iter().any(|device| *device.name == *name);
-        core.location.with(aor, |bindings| {
-            let keeps = |b: &Binding| b.instance_id().is_some() || core.waiting.holds_up_device(aor, b.device());
-            drain::other_devices(core, aor, bindings, |b| keeps(b) && !sent(b.device()))
-        })
-    }
-
     /// A device took a message that had been stored meanwhile.
-    fn withdraw(&mut self, turn: &mut Turn<'_>, token: Token, device: usize) {
+    fn withdraw(&mut self, turn: &mut Turn<'_>, device: usize) {
         let core = turn.core;
         self.delivered(core, device);
-        let Some(id) = self.stored else { return self.keep_for_others(turn, token) };
+        let Some(id) = self.stored else { return };
         let settlement = Settlement {
             id,
             recipient: self.recipient.aor.clone(),
@@ -379,8 +349,7 @@ impl Pager {
             detail: 200,
             at_ms: epoch_ms(),
         };
-        let copies = self.others(core).into_iter().filter_map(|device| self.to_store(Some(device)));
-        drain::settle(core, settlement, copies.collect());
+        drain::settle(core, settlement);
     }
 
     /// A device has the message: its receipt, where the device sends none.
@@ -416,6 +385,13 @@ fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, St
         }
         Err(error) => pager.delivery.stored(Err(store_status(&error))),
     }
+    if pager.delivery.is_waiting() {
+        match pager.stored {
+            Some(id) => drain::await_taken(core, id, turn.cell, token),
+            // It was sent before, and what became of it is known to nobody here.
+            None => pager.delivery.taken(false),
+        }
+    }
     // Somebody who registered since the message was tried reads the queue too early for it: look again.
     let tried: SmallVec<[u64; 2]> = pager.devices.iter().map(|d| d.stamp).collect();
     let fresh: SmallVec<[Box<str>; 2]> = core.location.with(&pager.recipient.aor, |bindings| {
@@ -438,6 +414,14 @@ impl Device {
             response: None,
         }
     }
+}
+
+/// Whether a user has devices of which one would miss what another takes: with a name that outlives its address, and not alone.
+fn several(core: &Core, aor: &str, bindings: &[Binding]) -> bool {
+    let away = core.away.of(aor, epoch_seconds());
+    let mut names = bindings.iter().map(Binding::device).chain(away.iter().map(|away| &*away.device));
+    let Some(first) = names.next() else { return false };
+    names.any(|name| *name != *first) && (!away.is_empty() || bindings.iter().any(|one| one.instance_id().is_some()))
 }
 
 /// Changes with each registration of the binding.

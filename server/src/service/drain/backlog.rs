@@ -24,13 +24,17 @@ const HANDED: usize = 64;
 impl Sessions {
     /// Reads for the devices that want more, many in one call.
     pub(super) fn read(&mut self) {
-        // Not while a copy is written for a device: it would be sent beside what it is a copy of.
-        let (waiting, mut ready): (Vec<Key>, Vec<Key>) =
-            std::mem::take(&mut self.wanted).into_iter().partition(|key| self.owed.awaits(key));
-        self.wanted = waiting;
+        let (stalled, mut ready): (Vec<Key>, Vec<Key>) =
+            std::mem::take(&mut self.wanted).into_iter().partition(|key| self.is_stalled(key));
+        self.wanted = stalled;
         while !ready.is_empty() && self.reads < READS {
             self.reads += 1;
             let keys: Vec<Key> = ready.drain(..ready.len().min(READERS)).collect();
+            for key in &keys {
+                if let Some(session) = self.sessions.get_mut(key) {
+                    (session.bound, session.stalled) = (self.owed.first_written(key), None);
+                }
+            }
             let wanted: Vec<Wanted> = keys.iter().map(|key| self.wanted_of(key)).collect();
             let core = Arc::clone(&self.core);
             self.core.runtime.spawn(async move {
@@ -46,6 +50,12 @@ impl Sessions {
             });
         }
         self.wanted.extend(ready);
+    }
+
+    /// Whether there is nothing good to be read yet.
+    fn is_stalled(&self, key: &Key) -> bool {
+        let stalled = self.sessions.get(key).and_then(|session| session.stalled);
+        stalled.zip(self.owed.first_written(key)).is_some_and(|(bound, first)| first <= bound)
     }
 
     pub(super) fn wanted_of(&self, key: &Key) -> Wanted {
@@ -82,11 +92,14 @@ impl Sessions {
         if std::mem::take(&mut session.overtaken) {
             return self.wanted.push(key);
         }
-        let Some(messages) = messages else {
+        let bound = session.bound.take();
+        let Some(mut messages) = messages else {
             session.phase = Phase::Paused;
             return self.resume(key, AGAIN);
         };
-        let read_all = messages.len() < READ;
+        let read_all = messages.len() < READ && bound.is_none();
+        messages.retain(|message| bound.is_none_or(|bound| message.id < bound));
+        session.stalled = bound.filter(|_| messages.is_empty());
         if let Some(last) = messages.last() {
             session.after = last.id;
         }

@@ -100,7 +100,6 @@ pub async fn expire(core: &Arc<Core>) -> Result<(), chappe_store::StoreError> {
         let mut write = Write::default();
         for message in lapsed {
             if let Some(id) = message.message_id.as_deref()
-                && message.device.is_none()
                 && message.wants.contains(Wants::NEGATIVE_DELIVERY)
             {
                 write.append.extend(receipt::make(core, &receipt::Subject::of(&message, id), ReceiptState::Failed));

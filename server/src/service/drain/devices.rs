@@ -45,6 +45,8 @@ impl Sessions {
                         after: 0,
                         again: false,
                         overtaken: false,
+                        bound: None,
+                        stalled: None,
                         lanes: Lanes::default(),
                         came: registered,
                         pace: Pace::new(Instant::now()),

@@ -8,7 +8,8 @@ use chappe_store::{DeviceCopy, NewMessage, Outcome, QueuedMessage, ReceiptState,
 
 use super::{Handed, Key, News, OnLine, Phase, Sessions, other_devices};
 use crate::core::epoch_ms;
-use crate::service::{chat, receipt};
+use crate::service::{chat, pager, receipt};
+use crate::work::Token;
 
 /// What a device did not take before it registered anew is tried again after this: the rest of its conversation has come
 /// back by then.
@@ -27,6 +28,7 @@ impl Sessions {
             Handed::Confirmed => self.delivered(&key, message, 200),
             Handed::Refused(status) => self.refused(&key, message, status),
             Handed::Returned { retry } => {
+                self.answer_sender(id, false);
                 let lane = message.sender.clone();
                 // It was tried where the device is not any more, and that registration found it under way.
                 let retry = retry.or_else(|| self.is_elsewhere(&key, stamp).then_some(AGAIN));
@@ -64,45 +66,73 @@ impl Sessions {
     }
 
     pub(super) fn refused(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
-        if let Some(settlement) = self.first(key, message, Outcome::Refused, status) {
+        let Some(settlement) = self.first(key, message, Outcome::Refused, status) else { return };
+        // Another device may take it; what becomes of it there is what the sender hears.
+        let others = self.others(key, message);
+        if others.is_empty() {
             self.receipt(message, ReceiptState::Failed, Wants::NEGATIVE_DELIVERY);
-            self.settle(settlement, message.device.is_some());
         }
+        for device in others {
+            self.keep(message.id, copy(message, &device, message.wants));
+        }
+        self.settle(settlement, message.device.is_some());
     }
 
     pub(super) fn delivered(&mut self, key: &Key, message: &QueuedMessage, status: u16) {
-        let core = Arc::clone(&self.core);
         let Some(settlement) = self.first(key, message, Outcome::Delivered, status) else { return };
-        let is_message = message.device.is_none();
-        let is_told = is_message && message.wants.contains(Wants::POSITIVE_DELIVERY);
-        let (mut answers_itself, mut others) = (true, Vec::new());
-        core.location.with(&key.0, |bindings| {
-            let binding = bindings.iter().find(|binding| binding.device() == &*key.1);
-            if let Some(binding) = binding.filter(|_| is_told) {
-                answers_itself = receipt::answers_itself(binding) && !chat::was_given(&core, binding, message);
-            }
-            if is_message {
-                others = other_devices(&core, &key.0, bindings, |binding| {
-                    binding.instance_id().is_some() || self.holds(&key.0, binding.device(), message.id)
-                });
-            }
-        });
         // The user's other devices get theirs when they come.
-        for device in others.into_iter().filter(|device| **device != *key.1) {
-            self.keep(message.id, copy(message, &device));
+        for device in self.others(key, message) {
+            self.keep(message.id, copy(message, &device, message.wants.only(Wants::SESSION)));
         }
-        if is_told && !answers_itself {
+        if message.wants.contains(Wants::POSITIVE_DELIVERY) && !self.tells_itself(key, message) {
             self.receipt(message, ReceiptState::Delivered, Wants::POSITIVE_DELIVERY);
         }
-        self.settle(settlement, !is_message);
+        self.settle(settlement, message.device.is_some());
     }
 
-    /// A device took a message that was for any, in a way that the drain has no part in.
-    pub(super) fn taken(&mut self, settlement: Settlement, copies: Vec<NewMessage>) {
-        for copy in copies {
-            self.keep(settlement.id, copy);
+    /// The devices that a message for any is kept for, as one is done with it.
+    fn others(&self, key: &Key, message: &QueuedMessage) -> Vec<Box<str>> {
+        if message.device.is_some() {
+            return Vec::new();
         }
-        self.settle(settlement, false);
+        let mut others = self.core.location.with(&key.0, |bindings| {
+            other_devices(&self.core, &key.0, bindings, |binding| {
+                binding.instance_id().is_some() || self.holds(&key.0, binding.device(), message.id)
+            })
+        });
+        others.retain(|device| *device != key.1);
+        others
+    }
+
+    /// Whether a device that has a message says so to its sender by itself.
+    fn tells_itself(&self, key: &Key, message: &QueuedMessage) -> bool {
+        self.core.location.with(&key.0, |bindings| {
+            let binding = bindings.iter().find(|binding| binding.device() == &*key.1);
+            binding.is_none_or(|one| receipt::answers_itself(one) && !chat::was_given(&self.core, one, message))
+        })
+    }
+
+    /// A sender waits for the first device, or does not any more.
+    pub(super) fn awaited(&mut self, id: u64, by: Option<(usize, Token)>) {
+        match by {
+            // Too fast for this: how is not remembered.
+            Some((cell, token)) if self.is_settled(id) => self.tell_sender(cell, token, false),
+            Some(by) => drop(self.awaited.insert(id, by)),
+            None => drop(self.awaited.remove(&id)),
+        }
+    }
+
+    /// A message has ended, or nobody takes it for now.
+    pub(super) fn answer_sender(&mut self, id: u64, is_taken: bool) {
+        if let Some((cell, token)) = self.awaited.remove(&id) {
+            self.tell_sender(cell, token, is_taken);
+        }
+    }
+
+    fn tell_sender(&self, cell: usize, token: Token, is_taken: bool) {
+        let core = Arc::clone(&self.core);
+        // Off this task, which has no time to wait for shards.
+        self.core.runtime.spawn(async move { core.visit_cell(cell, |turn| pager::taken(turn, token, is_taken)) });
     }
 
     /// Ends the wait of a message, unless another device has done that before: then only the copy of this one ends.
@@ -122,14 +152,14 @@ impl Sessions {
         let Some(device) = message.device.clone() else { return };
         let key = (message.recipient.clone(), device);
         if self.holds(&key.0, &key.1, of) {
-            // A read that is under way may see the copy before anybody knows that it is one.
-            if let Some(session) = self.sessions.get_mut(&key).filter(|s| matches!(s.phase, Phase::Loading)) {
-                session.overtaken = true;
-            }
-            self.owed.owe(key, of);
+            self.owed.owe(key.clone(), of);
         } else if core.waiting.is_full(&key.0, true, core.settings.queue_per_user) {
             return;
         }
+        if let Some(session) = self.sessions.get_mut(&key).filter(|s| matches!(s.phase, Phase::Loading)) {
+            session.bound = Some(session.bound.map_or(of, |bound| bound.min(of)));
+        }
+        self.owed.writes(key, of);
         // Counted before the write, so that a registration that comes now looks for it.
         core.waiting.add(&message.recipient, message.device.as_deref(), 1);
         self.write.copies.push(DeviceCopy { of, message });
@@ -192,11 +222,12 @@ impl Sessions {
             let device = settlement.device.as_deref().filter(|_| is_copy);
             self.core.waiting.remove(&settlement.recipient, device);
         }
+        self.answer_sender(settlement.id, settlement.outcome == Outcome::Delivered);
         self.write.settle.push(settlement);
     }
 }
 
-pub(super) fn copy(message: &QueuedMessage, device: &str) -> NewMessage {
+fn copy(message: &QueuedMessage, device: &str, wants: Wants) -> NewMessage {
     NewMessage {
         recipient: message.recipient.clone(),
         device: Some(device.into()),
@@ -207,7 +238,7 @@ pub(super) fn copy(message: &QueuedMessage, device: &str) -> NewMessage {
         body: message.body.clone(),
         accepted_ms: message.accepted_ms,
         expires_at: message.expires_at,
-        wants: message.wants.only(Wants::SESSION),
+        wants,
         once: None,
     }
 }

@@ -97,6 +97,7 @@ impl Sessions {
             }
             // It stays, and so does what is behind it; the next registration begins anew.
             pager::Outcome::Away => {
+                self.answer_sender(id, false);
                 self.left(&key, &letter.queued);
                 self.failed(&key);
                 return self.drop(&key);
