@@ -250,6 +250,12 @@ impl Net {
         self.inner.table.find(&Leads::to(target, &Proof::Domain)).map(|connection| connection.flow)
     }
 
+    /// Whether there is an open connection that its peer opened from this address.
+    pub fn is_peers(&self, transport: Transport, remote: SocketAddr) -> bool {
+        let target = Target::new(transport, remote);
+        self.inner.table.find(&Leads::to(&target, &Proof::Domain)).is_some_and(|connection| !connection.outbound)
+    }
+
     /// The open connection to `target` (TCP or TLS) whose peer has given `proof`, or a new one. What is sent on it
     /// before it is open waits, at most [`Limits::backlog`] bytes of it; then comes `opened` or `connect_failed`, which may
     /// come before this returns.

@@ -16,7 +16,7 @@ use chappe_net::{CloseReason, ConnectionInfo, Events, FrameError, Net, Outbox, S
 use chappe_sip::layer::{Dest, Input, Layer, Origin};
 use chappe_sip::outbound::FlowTokens;
 use chappe_sip::proxy::{Local, ProxyPolicy};
-use chappe_sip::registrar::{self, GruuKey};
+use chappe_sip::registrar::{self, Binding, GruuKey};
 use chappe_sip::{Flow, HeaderName, Limits, Message, Method, ParseError, Reply, Transport};
 use chappe_store::Stores;
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ use crate::admission::{Bans, Offence, Rates};
 use crate::away::AwayDevices;
 use crate::directory::Directory;
 use crate::fate::{Ledger, Recent};
-use crate::hops::Hops;
+use crate::hops::{Hop, Hops};
 use crate::identity::Identity;
 use crate::location::Location;
 use crate::media::Media;
@@ -238,6 +238,20 @@ impl Core {
     /// Once the listeners are up.
     pub fn set_net(&self, net: Net) {
         let _ = self.net.set(net);
+    }
+
+    /// The way to a registered device. A connection that somebody else has opened from where the device once was is not it: its
+    /// own is known by a flow, unless the server has started since, and addresses are given out anew.
+    pub fn way_to(&self, binding: &Binding) -> Hop {
+        let hop = self.hops.of_binding(binding, &self.local, &self.tokens);
+        match hop {
+            Hop::Known(Dest::Address { transport, address })
+                if binding.flow.is_none() && self.net().is_some_and(|net| net.is_peers(transport, address)) =>
+            {
+                Hop::Gone
+            }
+            hop => hop,
+        }
     }
 
     pub fn net(&self) -> Option<&Net> {

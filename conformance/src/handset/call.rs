@@ -116,13 +116,15 @@ impl Engine {
         if call.rings() { self.answer(at).await } else { Ok(()) }
     }
 
-    async fn invite(&mut self, to: &str, id: &str, text: &str, sent: usize) -> Go {
+    /// Calls, with a text; a standalone message has the session for itself.
+    pub(super) async fn invite(&mut self, to: &str, id: &str, text: &str, sent: usize) -> Go {
         let port = Port::open(&self.ctx, self.model.reach, &self.account).await?;
-        let sdp = own(&port, port.offer(), "sendrecv");
+        let (service, way) = if self.model.large { ("largemsg", "sendonly") } else { ("session", "sendrecv") };
+        let sdp = own(&port, port.offer(), way);
         let (uri, contact, conversation) = (self.aor_of(to), self.contact(), self.conversation(to));
         let body = self.envelope(to, true, id, Content::Text(text));
         let req = self.ua.req("INVITE", &uri).set("Contact", contact);
-        let req = self.model.service(req, "session", &self.ctx, &conversation);
+        let req = self.model.service(req, service, &self.ctx, &conversation);
         let req = req
             .add("P-Preferred-Identity", format!("<{}>", self.ua.aor()))
             .add("Allow", "INVITE, UPDATE, ACK, CANCEL, BYE, NOTIFY, OPTIONS, MESSAGE")

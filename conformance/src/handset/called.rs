@@ -14,7 +14,8 @@ use crate::message::{Message, uri_of};
 impl Engine {
     pub(super) async fn invited(&mut self, invite: Message) -> Go {
         self.trap(Step::Called)?;
-        if !self.model.calls() {
+        let is_large = invite.lines("accept-contact").join("\n").contains("oma.cpm.largemsg");
+        if !self.model.calls() && !(self.model.large && is_large) {
             return self.respond(&invite, "405 Method Not Allowed", &[("Allow", "MESSAGE, OPTIONS")], "").await;
         }
         let said =
@@ -140,7 +141,8 @@ impl Engine {
             port.secured();
         }
         let (invite, setup, number) = (invite.clone(), port.answer(&remote.setup), call.number);
-        let sdp = own(&port, setup, if call.deferred { "recvonly" } else { "sendrecv" });
+        let one_way = call.deferred || self.model.large;
+        let sdp = own(&port, setup, if one_way { "recvonly" } else { "sendrecv" });
         (call.port, call.sdp) = (Some(port), sdp.clone());
         let timer = [("Require", "timer"), ("Session-Expires", "1800;refresher=uac")];
         let more = if invite.header("session-expires").is_some() { &timer[..] } else { &[] };

@@ -63,6 +63,23 @@ impl Engine {
         self.content(origin, &content_type, message.body).await
     }
 
+    /// Tells that the user types: in the session, or by MESSAGE where a kind has no sessions (RFC 3994 §3.2).
+    pub(super) async fn compose(&mut self, to: &str, active: bool) -> Go {
+        const TYPE: &str = "application/im-iscomposing+xml";
+        let body = cpim::composing(active).into_bytes();
+        if let Some(call) = self.calls.iter().find(|call| call.peer == to && call.media.is_some()) {
+            call.put(Out { key: None, content_type: TYPE, body });
+            return Ok(());
+        }
+        if self.model.calls() {
+            return Err(Halt::Fault("composing without a session".into()));
+        }
+        let (uri, conversation) = (self.aor_of(to), self.conversation(to));
+        let req = self.ua.req("MESSAGE", &uri).body(TYPE, body);
+        let req = self.model.service(req, "msg", &self.ctx, &conversation);
+        self.start(req, What::Other).await
+    }
+
     /// The focus that a MESSAGE is from: it says so, or its sender is not the author.
     fn paging_focus(&self, message: &Message, from: &str) -> Option<String> {
         let author = Envelope::read(&message.body).map(|envelope| user_of(uri_of(&envelope.from)));
@@ -145,6 +162,7 @@ impl Engine {
         let goes = |call: &&Call| {
             Some(call.number) == origin.call
                 && !call.deferred
+                && !self.model.large
                 && call.remote.is_some()
                 && (call.media.is_some() || soon)
         };

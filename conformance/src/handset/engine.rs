@@ -8,9 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::call::Call;
 use super::content::Origin;
-use super::cpim;
 use super::group::{Answer, Ask};
-use super::media::{News, Out};
+use super::media::News;
 use super::model::{Accept, Model};
 use super::seen::{Fate, How, Phase, State};
 use super::{Cut, Step};
@@ -20,6 +19,8 @@ use crate::target::{Account, Proto};
 use crate::ua::{Req, Ua};
 
 const LONG: Duration = Duration::from_secs(3600);
+/// Octets of text that go by MESSAGE, where there is another way (SwitchoverSize of RCS, with the envelope).
+const PAGE: usize = 900;
 /// Responses kept for requests that come again.
 const REPEATS: usize = 32;
 
@@ -223,18 +224,14 @@ impl Engine {
             }
             Order::Cut(cut) => return Err(Halt::Cut(cut)),
             _ if self.off => return Err(Halt::Fault("told to act while cut off".into())),
+            Order::Send { to, id, text, number, page: false } if self.model.large && text.len() > PAGE => {
+                self.invite(&to, &id, &text, number).await?;
+            }
             Order::Send { to, id, text, number, page } if page || !self.model.calls() => {
                 self.page(&to, &id, &text, number).await?;
             }
             Order::Send { to, id, text, number, .. } => self.say(&to, &id, &text, number).await?,
-            Order::Compose { to, active } => {
-                let body = cpim::composing(active).into_bytes();
-                let out = Out { key: None, content_type: "application/im-iscomposing+xml", body };
-                match self.calls.iter().find(|call| call.peer == to && call.media.is_some()) {
-                    Some(call) => call.put(out),
-                    None => return Err(Halt::Fault("composing without a session".into())),
-                }
-            }
+            Order::Compose { to, active } => self.compose(&to, active).await?,
             Order::Display(id) => match self.shown.remove(&id) {
                 Some((origin, date)) => self.notify("displayed", &id, &date, &origin).await?,
                 None => return Err(Halt::Fault(format!("{id} is not there to be displayed"))),
@@ -385,7 +382,8 @@ impl Engine {
             }
             News::Fate(sent, fate) => {
                 self.state.change(|seen| seen.fate(sent, fate));
-                Ok(())
+                // A session for one message ends with it.
+                if self.model.large { self.end(number).await } else { Ok(()) }
             }
             News::Fault(why) => Err(Halt::Fault(why)),
             News::Cut(_) => Ok(()),

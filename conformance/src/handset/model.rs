@@ -68,6 +68,8 @@ pub(crate) struct Model {
     pub(crate) displays: bool,
     /// Its MESSAGEs are in an envelope.
     pub(crate) cpim: bool,
+    /// What is too long for a MESSAGE goes in a session of its own, both ways (OMA CPM large message mode).
+    pub(crate) large: bool,
     /// Seconds that its MESSAGEs may wait.
     pub(crate) expires: Option<u32>,
     /// Whether it subscribes to the roster of a group that it is in.
@@ -87,6 +89,7 @@ impl Model {
             delivers: true,
             displays: false,
             cpim: true,
+            large: false,
             expires: None,
             follows: true,
         }
@@ -99,6 +102,11 @@ impl Model {
 
     pub(crate) fn pager() -> Model {
         Model { kind: Kind::Pager, ..Model::cpm() }
+    }
+
+    /// CPM standalone messages, short ones by MESSAGE and long ones in a session of their own; no chat sessions.
+    pub(crate) fn standalone() -> Model {
+        Model { large: true, ..Model::pager() }
     }
 
     /// A pager that knows text and nothing of RCS.
@@ -126,6 +134,7 @@ impl Model {
         match self.kind {
             Kind::Rcse => "rcse",
             Kind::Cpm => "cpm",
+            Kind::Pager if self.large => "standalone",
             Kind::Pager => "pager",
             Kind::Browser => "browser",
         }
@@ -148,6 +157,7 @@ impl Model {
         const ICSI: &str = "urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm";
         match (self.kind, self.simple, self.cpim) {
             (Kind::Pager, _, false) => String::new(),
+            (Kind::Pager, ..) if self.large => format!(";+g.3gpp.icsi-ref=\"{ICSI}.msg,{ICSI}.largemsg\""),
             (Kind::Pager, ..) => format!(";+g.3gpp.icsi-ref=\"{ICSI}.msg\""),
             (_, true, _) => {
                 ";+g.oma.sip-im;+g.3gpp.iari-ref=\"urn%3Aurn-7%3A3gpp-application.ims.iari.rcse.im\"".into()
@@ -158,7 +168,7 @@ impl Model {
         }
     }
 
-    /// What its requests say of the service; `service` is `session` or `msg`.
+    /// What its requests say of the service; `service` is `session`, `msg` or `largemsg`.
     pub(crate) fn service(&self, request: Req, service: &str, ctx: &Ctx, conversation: &str) -> Req {
         let plain = self.kind == Kind::Pager && !self.cpim;
         let request = request.add("User-Agent", if self.simple { "IM-client/OMA1.0 handset" } else { "handset" });

@@ -302,7 +302,7 @@ pub fn invite(core: &Arc<Core>, new: NewCall, user: Arc<dyn CallUser>) -> CallRe
     let (core, reference) = (Arc::clone(core), call.clone());
     core.runtime.clone().spawn(async move {
         let dest = match &new.target {
-            CallTarget::Binding(binding) => match core.hops.of_binding(binding, &core.local, &core.tokens) {
+            CallTarget::Binding(binding) => match core.way_to(binding) {
                 Hop::Name => wire::resolve(&core, binding.contact()).await.ok_or(480),
                 hop => wire::known(hop),
             },

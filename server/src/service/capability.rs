@@ -343,7 +343,7 @@ impl Copy<'_> {
     /// Sends it to a device; false where it cannot be reached.
     fn to(&self, turn: &mut Turn<'_>, binding: &Binding, token: Token) -> bool {
         let core = turn.core;
-        let Hop::Known(dest) = core.hops.of_binding(binding, &core.local, &core.tokens) else { return false };
+        let Hop::Known(dest) = core.way_to(binding) else { return false };
         let target = Target {
             request_uri: Some(binding.contact()),
             remove_routes: self.routed.remove_routes,

@@ -16,6 +16,7 @@ mod intake;
 mod letter;
 mod line;
 pub(in crate::service) mod offer;
+mod typing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use ahash::RandomState;
 use chappe_chat::envelope::Kind;
 use chappe_chat::invitation::Invitation;
 use chappe_chat::leg::LegSettings;
-use chappe_chat::{Access, Capabilities, Envelope, Service};
+use chappe_chat::{Access, Capabilities, Service};
 use chappe_sip::header::NameAddr;
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message};
@@ -44,6 +45,7 @@ use crate::shard::Turn;
 pub use file::{FileBox, was_given};
 pub use letter::Letter;
 use line::Line;
+pub use typing::composing;
 
 /// Who talks: a device of one of our users, and the user at the other side.
 #[derive(Debug, Clone)]
@@ -288,12 +290,6 @@ pub fn paged(core: &Arc<Core>, aor: &str, device: &str, letter: &Letter, status:
     {
         line.paged(letter.id(), status);
     }
-}
-
-/// Shows the devices of a user that the peer types, where they have a session; `false` where none has.
-pub fn composing(core: &Arc<Core>, user: &str, peer: &str, envelope: &Envelope) -> bool {
-    let lines = core.chat.of_user(user, peer);
-    lines.iter().filter(|line| line.show(envelope)).count() > 0
 }
 
 /// A device says by MESSAGE that it has a message, whatever way it came by.

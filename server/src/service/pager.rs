@@ -448,7 +448,7 @@ impl Launch<'_> {
     /// Sends a copy to one binding; `Err` has the code that stands for the failure.
     pub fn to(&self, turn: &mut Turn<'_>, binding: &Binding, token: Token) -> Result<(), u16> {
         let core = turn.core;
-        let dest = match core.hops.of_binding(binding, &core.local, &core.tokens) {
+        let dest = match core.way_to(binding) {
             Hop::Known(dest) => dest,
             Hop::Name => {
                 self.resolve(turn, binding, token);

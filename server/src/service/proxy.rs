@@ -627,7 +627,7 @@ impl Way {
     }
 
     fn to_binding(core: &Core, binding: &Binding) -> Way {
-        let hop = core.hops.of_binding(binding, &core.local, &core.tokens);
+        let hop = core.way_to(binding);
         let route = path_beyond_us(core, binding.path());
         let name = (hop == Hop::Name).then(|| match chappe_sip::text::list(route.as_bytes()).next() {
             Some(first) => {
@@ -682,7 +682,7 @@ pub fn registered_hop(core: &Core, uri: &Uri<'_>) -> Option<Hop> {
                 |b| Uri::parse(b.contact().as_bytes()).is_ok_and(|contact| contact.equals(uri)),
             );
             let binding = found.first()?.binding;
-            Some(core.hops.of_binding(binding, &core.local, &core.tokens))
+            Some(core.way_to(binding))
         })
     })
 }

@@ -37,6 +37,8 @@ use call::Side;
 const TEXT: &str = "text/plain;charset=UTF-8";
 /// From the end of a call to that of its MSRP session.
 const PARTING: Duration = Duration::from_secs(2);
+/// One sign of typing in so long goes out by MESSAGE.
+const TYPING: Duration = Duration::from_secs(10);
 /// Calls of one line that are not over yet, at most: one in use, and others on their way out.
 const CALLS: usize = 8;
 
@@ -71,6 +73,8 @@ struct State {
     coming: u32,
     /// The flow that the device was last known to have.
     flow: Option<Flow>,
+    /// How often its signs of typing go out by MESSAGE.
+    typing: chappe_imdn::Pace,
 }
 
 impl State {
@@ -121,6 +125,7 @@ impl Line {
                 retired: false,
                 coming: 0,
                 flow: None,
+                typing: chappe_imdn::Pace::default(),
             }),
         })
     }
@@ -539,8 +544,9 @@ impl Line {
         let id = message.head.message_id().unwrap_or_default().to_owned();
         match intake::read(&self.core, &self.sides, &thread, &id, &content_type, message.data.into()) {
             Ok(Content::Stored(messages)) => {
-                if let Some(about) = intake::delivered(&messages) {
-                    self.has_message(about);
+                match intake::delivered(&messages) {
+                    Some(about) => self.has_message(about),
+                    None => self.state.lock().typing.handle_message(),
                 }
                 let done = move |_: &Arc<Core>, taken: Result<(), intake::NotTaken>| match taken {
                     Ok(()) => answer.ok(),
@@ -550,11 +556,18 @@ impl Line {
             }
             Ok(Content::Composing(envelope)) => {
                 answer.ok();
-                super::composing(&self.core, &self.sides.peer.aor, &self.sides.user.aor, &envelope);
+                let paged = self.may_page(&envelope);
+                super::typing::said(&self.core, &self.sides.peer.aor, &self.sides.user.aor, &envelope, paged);
             }
             Ok(Content::Nothing) => answer.ok(),
             Err(not) => answer.refuse(not.msrp()),
         }
+    }
+
+    /// Whether a sign of typing goes out by MESSAGE, too: now and then.
+    fn may_page(&self, envelope: &Envelope) -> bool {
+        let said = envelope.content().and_then(|content| chappe_imdn::Composing::parse(&content).ok());
+        self.state.lock().typing.admit(said.unwrap_or_default().state, TYPING, Instant::now())
     }
 
     /// The device has our answer.

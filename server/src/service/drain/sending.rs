@@ -58,7 +58,7 @@ impl Sessions {
         let (core, id) = (Arc::clone(&self.core), letter.id());
         let (headers, body) = letter.for_message(&binding);
         let onward = Onward { key, id, call_id: letter.queued.call_id.clone(), headers, body };
-        match core.hops.of_binding(&binding, &core.local, &core.tokens) {
+        match core.way_to(&binding) {
             Hop::Known(dest) => onward.send(&core, &binding, dest),
             Hop::Name => {
                 core.runtime.clone().spawn(async move {

@@ -70,7 +70,7 @@ impl Page {
 /// Sends it; what comes of it is told to the room.
 pub(super) fn send(core: &Arc<Core>, group: &GroupId, key: Key, seq: u64, binding: Binding, page: Page) {
     let attempt = Attempt { group: group.clone(), key, seq };
-    match core.hops.of_binding(&binding, &core.local, &core.tokens) {
+    match core.way_to(&binding) {
         Hop::Known(dest) => launch(core, &binding, dest, &page, attempt),
         Hop::Name => {
             let core = Arc::clone(core);
