@@ -175,7 +175,7 @@ async fn rest(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     answer(shared.contacts.rest(RestCall { user, method, content_type, path, origin, body: content }).await)
 }
 
-fn answer(reply: RestReply) -> Response {
+pub(crate) fn answer(reply: RestReply) -> Response {
     let json = |status: u16, body: &Value| {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -194,10 +194,7 @@ fn answer(reply: RestReply) -> Response {
             json(status, &json!({ "requestError": { kind: { "messageId": id, "text": text, "variables": [part] } } }))
         }
         RestReply::NotAllowed(allow) => {
-            let mut response = problem(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "contacts know GET, HEAD, PUT and DELETE; their collection GET, HEAD and POST",
-            );
+            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "not a method of this resource");
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
             response
         }
@@ -218,13 +215,13 @@ async fn begin(
     Ok((user, body::read(content, shared.contacts.max_body()).await?))
 }
 
-fn below<'p>(parts: &'p Parts, root: &str) -> &'p str {
+pub(crate) fn below<'p>(parts: &'p Parts, root: &str) -> &'p str {
     let path = parts.uri.path();
     path.strip_prefix(root).unwrap_or(path)
 }
 
 /// The domain of the user in a path.
-fn domain_of(path: &str) -> Option<String> {
+pub(crate) fn domain_of(path: &str) -> Option<String> {
     let segment =
         path.split('/').find(|segment| segment.contains('@') || segment.to_ascii_lowercase().contains("%40"))?;
     let at =

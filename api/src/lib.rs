@@ -10,6 +10,7 @@ mod body;
 pub mod contacts;
 mod error;
 pub mod files;
+pub mod history;
 pub mod identity;
 pub mod management;
 mod node;

@@ -134,6 +134,8 @@ impl Delivery {
         if self.state == State::Trying {
             self.give_up_waiting();
         }
+        // A write that takes so long is answered when it ends.
+        self.awaited = false;
         self.taken(false);
     }
 
@@ -303,10 +305,13 @@ mod tests {
             assert_eq!(actions(&mut delivery), [Action::Answer { status }], "{taken:?}");
             assert!(delivery.is_done());
         }
-        let mut delivery = Delivery::queued(true);
-        delivery.handle_deadline();
-        delivery.stored(Err(503));
-        assert_eq!(actions(&mut delivery), [Action::Store, Action::Answer { status: 503 }]);
+        // A write that ends behind the deadline.
+        for (written, status) in [(Ok(()), 202), (Err(503), 503)] {
+            let mut delivery = Delivery::queued(true);
+            delivery.handle_deadline();
+            delivery.stored(written);
+            assert_eq!(actions(&mut delivery), [Action::Store, Action::Answer { status }]);
+        }
     }
 
     #[test]

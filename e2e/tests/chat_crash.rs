@@ -48,6 +48,12 @@ fn until(handsets: &mut [Handset], server: &Server, what: &str, mut done: impl F
         if since.elapsed() > PATIENCE * 2 {
             let stuck: Vec<_> = handsets.iter().filter(|one| !one.is_done() && !one.is_off()).collect();
             let taken = taken(handsets);
+            for one in &stuck {
+                let waits = one.outbox.iter().filter(|out| out.fate != Fate::Taken);
+                for out in waits.take(2) {
+                    eprintln!("user{} has no answer for {}:\n{}", one.user, out.id, server.explain(&out.id));
+                }
+            }
             for one in handsets.iter().filter(|one| !one.is_off()) {
                 let missing = |text: &&chappe_e2e::chat::Outgoing| shown(one).iter().all(|(id, _)| *id != text.id);
                 if let Some(text) = handsets[one.peer].texts().find(missing) {

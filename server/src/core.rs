@@ -79,11 +79,20 @@ pub struct Settings {
     pub retry_after: u32,
     /// Writes under way, from which on what must be stored is refused.
     pub max_store_queue: usize,
+    /// How long the history of conversations is kept; zero for none.
+    pub history: Duration,
     /// The partner that answers each message with its text, where there is one.
     pub echo: Option<Box<str>>,
     /// Calls of our own.
     pub calls: chappe_sip::usage::Policy,
     pub call_limits: CallLimits,
+}
+
+impl Settings {
+    /// Whether there is a history of conversations.
+    pub fn keeps_history(&self) -> bool {
+        !self.history.is_zero()
+    }
 }
 
 /// What lets a peer in or keeps it out.

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod doctor;
 pub mod fate;
 pub mod files;
+pub mod history;
 pub mod hops;
 pub mod http;
 pub mod identity;

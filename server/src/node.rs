@@ -24,6 +24,7 @@ use crate::accounts::{Changed, StoredAccounts};
 use crate::config::Config;
 use crate::core::{Core, Front, epoch_seconds};
 use crate::files::Depot;
+use crate::history::HistoryDoor;
 use crate::http::Behind;
 use crate::http::identity::HttpIdentity;
 use crate::listeners::Listeners;
@@ -259,7 +260,9 @@ impl Running {
         let files = depot.map(|depot| chappe_api::files::router(depot, self.identity(), settings));
         let contacts = Arc::new(ContactsDoor(Arc::clone(&self.core)));
         let contacts = chappe_api::contacts::router(self.identity(), contacts);
-        handsets.into_iter().chain([xcap, contacts]).chain(files).collect()
+        let history = Arc::new(HistoryDoor(Arc::clone(&self.core)));
+        let history = chappe_api::history::router(self.identity(), history);
+        handsets.into_iter().chain([xcap, contacts, history]).chain(files).collect()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -429,6 +432,10 @@ fn forget_documents(core: &Arc<Core>, aor: Box<str>) {
             gone.counters.store_failed();
             tracing::error!(%error, "the documents of a removed account could not be removed");
         }
+        if let Err(error) = gone.stores.conversations.erase_user(&aor).await {
+            gone.counters.store_failed();
+            tracing::error!(%error, "the history of a removed account could not be removed");
+        }
     });
 }
 
@@ -446,11 +453,19 @@ async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, handsets: Option<A
         let before = now.saturating_sub(explain.as_secs());
         let fates = core.stores.fates.purge(before * 1000).await;
         let receipts = core.stores.receipts.forget(before).await;
-        if let Err(error) = fates.and(receipts) {
+        if let Err(error) = fates.and(receipts).and(trim(&core, now).await) {
             core.counters.store_failed();
             tracing::warn!(%error, "old records could not be removed");
         }
     }
+}
+
+/// Removes what is too old for the history; all of it where none is kept.
+async fn trim(core: &Core, now: u64) -> Result<(), chappe_store::StoreError> {
+    const SLICE: usize = 1000;
+    let before_ms = now.saturating_sub(core.settings.history.as_secs()) * 1000;
+    while core.stores.conversations.sweep(before_ms, SLICE).await? > 0 {}
+    Ok(())
 }
 
 /// Forgets devices that were away for too long.

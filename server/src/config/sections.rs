@@ -211,6 +211,9 @@ section! {
         /// A device that has signed off, or whose registration has run out, still gets what its user is sent, and sends from
         /// other devices, within this time. 0 for none. The eight devices of a user that were there last count.
         pub device_retention: Duration = days(7) => seconds(0)..=days(365);
+        /// How long what two users wrote to each other is kept for them to read under `/oneapi/history/v1`. 0 for not at all. With
+        /// it each message between our users is on disk before it is answered, also a MESSAGE that a device takes at once.
+        pub history: Duration = seconds(0) => seconds(0)..=days(3650);
     }
 }
 

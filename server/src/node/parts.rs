@@ -421,6 +421,7 @@ fn settings(config: &Config, echo: Option<String>) -> Settings {
         drain_rate: config.message.drain_rate,
         retry_after: seconds(config.limits.overload.retry_after),
         max_store_queue: config.limits.overload.max_store_queue as usize,
+        history: config.chat.history,
         echo: echo.map(Into::into),
         calls: chappe_sip::usage::Policy {
             timers: timers(config),

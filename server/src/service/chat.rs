@@ -331,6 +331,21 @@ pub fn displayed(core: &Arc<Core>, request: &Request, reader: &str, author: &str
     core.runtime.clone().spawn(async move { intake::store(&core, vec![(copies, Box::new(|_, _| {}))]).await });
 }
 
+/// Devices of a user that show what the one that sends this has sent.
+pub fn own_devices(core: &Core, aor: &str, message: &Message, flow: &Flow) -> Vec<Box<str>> {
+    if endpoint(core).is_none() {
+        return Vec::new();
+    }
+    let all = other_devices(core, aor, "");
+    match all.is_empty() {
+        true => all,
+        false => {
+            let sender = device_of(core, aor, message, flow);
+            all.into_iter().filter(|device| *device != sender).collect()
+        }
+    }
+}
+
 /// Devices of a user that show what another has sent, but for one; also those that are away. None where as much waits for
 /// them as may.
 fn other_devices(core: &Core, aor: &str, but: &str) -> Vec<Box<str>> {

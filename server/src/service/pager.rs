@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::directory::Entry;
 use crate::fate::Relayed;
+use crate::history;
 use crate::hops::Hop;
 use crate::lists;
 use crate::pipeline::{Sender, Voucher};
@@ -48,6 +49,8 @@ pub struct Pager {
     lifetime: Lifetime,
     facts: Facts,
     devices: SmallVec<[Device; 2]>,
+    /// Other devices of the sender, which are to show what this one has sent.
+    own: Vec<Box<str>>,
     /// Id in the queue.
     stored: Option<u64>,
     accepted_ms: u64,
@@ -108,6 +111,12 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     let expires = message.number(HeaderName::Expires);
     let lifetime = core.settings.message.lifetime(content_type, expires);
     let storable = matches!(lifetime, Lifetime::Keep(_));
+    let own = match author {
+        Some(author) if storable && !facts.is_receipt && author.aor != recipient.aor => {
+            chat::own_devices(core, &author.aor, &message, &request.flow)
+        }
+        _ => Vec::new(),
+    };
     let voucher = request.sender.voucher();
     let token = turn.shard.works.reserve();
     turn.shard.layer.set_user(request.key, token.0);
@@ -131,7 +140,9 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
             let is_ready = |target: &chappe_sip::registrar::Target<'_>| {
                 !core.waiting.holds_up_device(&recipient.aor, target.binding.device())
             };
-            if storable && (several(core, &recipient.aor, bindings) || !found.iter().all(is_ready)) {
+            // So does one that is to be written down in any case.
+            let is_written = !own.is_empty() || core.settings.keeps_history();
+            if storable && (is_written || several(core, &recipient.aor, bindings) || !found.iter().all(is_ready)) {
                 (is_queued, awaited) = (true, found.iter().any(is_ready));
                 return;
             }
@@ -155,6 +166,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         lifetime,
         facts,
         devices,
+        own,
         stored: None,
         accepted_ms: epoch_ms(),
     });
@@ -277,22 +289,11 @@ impl Pager {
             core.counters.shed(crate::metrics::Shed::Store);
             return Err(503);
         }
+        let copies = self.own.iter().map(|device| own_copy(&message, device));
+        let messages: Vec<NewMessage> = std::iter::once(message.clone()).chain(copies).collect();
         let (core, cell) = (Arc::clone(core), turn.cell);
         core.runtime.clone().spawn(async move {
-            let recipient = message.recipient.clone();
-            // Counted before the write, so that a message that comes now queues behind it.
-            core.waiting.add(&recipient, None, 1);
-            let result = core.stored(core.stores.queue.append(vec![message])).await;
-            match &result {
-                Ok(ids) if ids.first().is_some_and(Option::is_some) => core.ledger.stored(),
-                // It is there already.
-                Ok(_) => core.waiting.remove(&recipient, None),
-                Err(error) => {
-                    core.waiting.remove(&recipient, None);
-                    core.counters.store_failed();
-                    tracing::error!(%error, "a message could not be stored");
-                }
-            }
+            let result = put(&core, messages).await;
             core.visit_cell(cell, |turn| stored(turn, token, result));
         });
         Ok(())
@@ -372,6 +373,44 @@ impl Pager {
             receipt::send(core, made);
         }
     }
+}
+
+/// A message for another device of its sender.
+fn own_copy(message: &NewMessage, device: &str) -> NewMessage {
+    let once = message.once.clone().map(|once| Receipt { recipient: device.into(), ..once });
+    NewMessage {
+        recipient: message.sender.clone(),
+        device: Some(device.into()),
+        wants: Default::default(),
+        once,
+        ..message.clone()
+    }
+}
+
+/// Stores messages in one write; their ids.
+async fn put(core: &Arc<Core>, messages: Vec<NewMessage>) -> Result<Vec<Option<u64>>, StoreError> {
+    let who: Vec<_> = messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
+    // Counted before the write, so that a message that comes now queues behind it.
+    who.iter().for_each(|(aor, device)| core.waiting.add(aor, device.as_deref(), 1));
+    let written = core.stored(core.stores.queue.write(history::write(core, messages))).await;
+    let result = written.map(|written| written.ids);
+    if let Err(error) = &result {
+        core.counters.store_failed();
+        tracing::error!(%error, "a message could not be stored");
+    }
+    for (at, (aor, device)) in who.iter().enumerate() {
+        match result.as_ref().ok().and_then(|ids| ids.get(at).copied().flatten()) {
+            Some(_) => {
+                core.ledger.stored();
+                if let Some(device) = device {
+                    drain::kick_device(core, aor, device);
+                }
+            }
+            // It is there already, or nowhere.
+            None => core.waiting.remove(aor, device.as_deref()),
+        }
+    }
+    result
 }
 
 /// The write that [`Pager::store`] began has ended.

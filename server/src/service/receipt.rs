@@ -9,6 +9,7 @@ use chappe_sip::{HeaderName, Message};
 use chappe_store::{NewMessage, ReceiptState, Wants};
 
 use crate::core::{Core, epoch_ms};
+use crate::history;
 
 /// What of a message matters to receipts.
 #[derive(Debug, Clone, Default)]
@@ -162,8 +163,8 @@ pub fn send(core: &Arc<Core>, receipt: NewMessage) {
     let core = Arc::clone(core);
     core.runtime.clone().spawn(async move {
         let sender = receipt.recipient.clone();
-        match core.stored(core.stores.queue.append(vec![receipt])).await {
-            Ok(ids) if ids.first().is_some_and(Option::is_some) => {
+        match core.stored(core.stores.queue.write(history::write(&core, vec![receipt]))).await {
+            Ok(written) if written.ids.first().is_some_and(Option::is_some) => {
                 core.counters.receipt();
                 core.ledger.stored();
                 core.waiting.add(&sender, None, 1);

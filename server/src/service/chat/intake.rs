@@ -12,6 +12,7 @@ use chappe_store::{NewMessage, Receipt, ReceiptState, Wants};
 
 use super::Sides;
 use crate::core::{Core, epoch_ms};
+use crate::history;
 use crate::lists;
 use crate::service::{drain, receipt};
 
@@ -210,7 +211,8 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
         messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
     // Counted before the write, so that what comes now queues behind.
     who.iter().for_each(|(recipient, device)| core.waiting.add(recipient, device.as_deref(), 1));
-    let result = core.stored(core.stores.queue.append(messages)).await;
+    let written = core.stored(core.stores.queue.write(history::write(core, messages))).await;
+    let result = written.map(|written| written.ids);
     let stored: Vec<bool> = match &result {
         Ok(ids) => ids.iter().map(Option::is_some).collect(),
         Err(error) => {

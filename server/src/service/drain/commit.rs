@@ -7,6 +7,7 @@ use chappe_store::{NewMessage, Outcome, ReceiptState, Wants, Write};
 
 use super::{Key, News, Sessions, kick, kick_device};
 use crate::core::{Core, epoch_ms, epoch_seconds};
+use crate::history;
 use crate::service::receipt;
 
 impl Sessions {
@@ -22,7 +23,8 @@ impl Sessions {
     }
 }
 
-async fn commit(core: Arc<Core>, write: Write) {
+async fn commit(core: Arc<Core>, mut write: Write) {
+    write.reached.extend(history::reached(&core, &write.append));
     let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
     let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
     let new: Vec<(Box<str>, Option<Box<str>>)> =
