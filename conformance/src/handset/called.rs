@@ -15,7 +15,7 @@ impl Engine {
     pub(super) async fn invited(&mut self, invite: Message) -> Go {
         self.trap(Step::Called)?;
         let is_large = invite.lines("accept-contact").join("\n").contains("oma.cpm.largemsg");
-        if !self.model.calls() && !(self.model.large && is_large) {
+        if !(self.model.calls() || self.model.large && is_large) {
             return self.respond(&invite, "405 Method Not Allowed", &[("Allow", "MESSAGE, OPTIONS")], "").await;
         }
         let said =
