@@ -12,7 +12,7 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
 use crate::error::problem;
-use crate::{Node, NodeError, Page, accounts, openapi, trace};
+use crate::{Node, NodeError, Page, accounts, console, openapi, trace};
 
 /// Body of an admin request; an import of accounts is the longest.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -25,7 +25,11 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
     let api = Router::new()
         .route("/api/status", get(status))
         .route("/api/registrations", get(registrations))
+        .route("/api/system", get(system))
+        .route("/api/metrics", get(metrics))
         .route("/api/registrations/{aor}", get(registration))
+        .route("/api/registrations/{aor}/{device}", delete(sign_out))
+        .route("/api/messages/{aor}", get(messages))
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
         .route("/api/presence/{aor}", get(presence))
@@ -41,6 +45,7 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/accounts/import", post(accounts::import))
         .route("/api/accounts/{aor}", get(accounts::show).patch(accounts::change).delete(accounts::remove))
         .route("/api/trace/{user}", get(trace::follow))
+        .route("/api/conformance", get(conformance))
         .route("/api/backup", post(backup))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let tokens = tokens.clone();
@@ -52,6 +57,8 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/readyz", get(readiness))
         .route("/api/openapi.json", get(openapi::document))
         .merge(api)
+        .merge(console::page())
+        .merge(console::files())
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such path") })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(node)
@@ -110,6 +117,30 @@ async fn registrations(State(node): Shared, PageQuery(page): PageQuery) -> Resul
 
 async fn registration(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
     node.registration(&aor).await.map(Json)
+}
+
+async fn sign_out(
+    State(node): Shared,
+    Path((aor, device)): Path<(String, String)>,
+) -> Result<impl IntoResponse, NodeError> {
+    node.sign_out(&aor, &device).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn messages(
+    State(node): Shared,
+    Path(aor): Path<String>,
+    PageQuery(page): PageQuery,
+) -> Result<impl IntoResponse, NodeError> {
+    node.messages(&aor, page).await.map(Json)
+}
+
+async fn system(State(node): Shared) -> Result<impl IntoResponse, NodeError> {
+    node.system().await.map(Json)
+}
+
+async fn conformance(State(node): Shared) -> Result<impl IntoResponse, NodeError> {
+    node.conformance().await.map(Json)
 }
 
 async fn queues(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {

@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use crate::{NodeError, PresenceOf, PushOf, PushTested};
+use crate::{
+    ConformanceReport, Explanation, NodeError, PresenceOf, PushOf, PushTested, RecentMessage, System, TracePacket,
+    WaitReason,
+};
 
 /// The running server.
 #[async_trait]
@@ -59,6 +62,18 @@ pub trait Node: Send + Sync + 'static {
     /// Removes a file: its links lead nowhere from then on.
     async fn remove_file(&self, id: &str) -> Result<(), NodeError>;
 
+    /// Messages from or to a user, as far as they are remembered, the newest first; `after` is their number.
+    async fn messages(&self, aor: &str, page: Page) -> Result<List<RecentMessage>, NodeError>;
+
+    /// Removes the bindings of a device of a user.
+    async fn sign_out(&self, aor: &str, device: &str) -> Result<(), NodeError>;
+
+    /// Certificates, the size of the store, push services.
+    async fn system(&self) -> Result<System, NodeError>;
+
+    /// The last conformance report that the server was told of.
+    async fn conformance(&self) -> Result<ConformanceReport, NodeError>;
+
     /// What became of a message, by its Message-ID or Call-ID.
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError>;
 
@@ -66,6 +81,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// What happens about one user from now on, a line for each event; all that a slow reader misses is told as one line.
     fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError>;
+
+    /// The same, message by message, for tools; `clear`: with users and numbers as they are.
+    fn packets(&self, user: &str, clear: bool) -> Result<broadcast::Receiver<TracePacket>, NodeError>;
 
     /// Writes a copy of the store that is whole in itself to a new file of the server's machine.
     async fn backup(&self, file: &std::path::Path) -> Result<(), NodeError>;
@@ -284,6 +302,15 @@ pub struct Binding {
     pub expires: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// What it is called elsewhere in this API: its instance-id, or its contact.
+    #[serde(default)]
+    pub device: String,
+    /// Whether something can be sent to it now.
+    #[serde(default)]
+    pub reachable: bool,
+    /// `pn-provider`, where one of the services of this server can wake it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<String>,
 }
 
 /// Messages that wait for one user.
@@ -292,6 +319,12 @@ pub struct Queue {
     pub aor: String,
     pub messages: u64,
     pub bytes: u64,
+    /// When the oldest was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_ms: Option<u64>,
+    /// Why that one waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<WaitReason>,
 }
 
 /// A group chat.
@@ -370,30 +403,8 @@ pub struct Waiting {
     pub bytes: u64,
     pub accepted_ms: u64,
     pub expires: u64,
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explanation {
-    pub id: String,
-    /// Oldest first.
-    pub events: Vec<FateEvent>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FateEvent {
-    pub at_ms: u64,
-    /// `accepted`, `stored`, `delivered`, `expired`, `refused`, `deferred`, `pushed` or `receipt-sent`.
-    pub event: String,
-    pub recipient: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<String>,
-    /// SIP status that the device or next hop gave.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-    pub call_id: String,
+    pub reason: Option<WaitReason>,
 }
 
 /// An account as it is shown; no password leaves the server.

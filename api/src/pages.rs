@@ -1,4 +1,4 @@
-//! The files of the web client, built by `make` and part of the binary.
+//! The files of the web client and of the operator's console, built by `make` and part of the binary.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,6 +14,13 @@ struct Files;
 
 /// The page itself.
 const INDEX: &str = "index.html";
+/// The page of the operator's console.
+pub(crate) const CONSOLE: &str = "admin/index.html";
+/// Its policy: it shows no pictures but its own, and plays nothing.
+const CONSOLE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'",
+);
 /// Nothing is fetched from elsewhere, and nobody frames the client. Pictures that the user has chosen are blobs.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; \
@@ -43,7 +50,7 @@ pub(crate) fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
         (header::VARY, HeaderValue::from_static("accept-encoding")),
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, if path == CONSOLE { CONSOLE_POLICY } else { POLICY }),
         (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
     ];
     let known = headers.get(header::IF_NONE_MATCH).and_then(|known| known.to_str().ok()).unwrap_or_default();

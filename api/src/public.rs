@@ -100,7 +100,8 @@ fn escaped(text: &str) -> String {
 
 /// A file of the web client, or nothing.
 async fn elsewhere(method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let reads = matches!(method, Method::GET | Method::HEAD);
+    // The console is a file too, and for operators.
+    let reads = matches!(method, Method::GET | Method::HEAD) && !uri.path().starts_with("/admin");
     let found = reads.then(|| pages::file(uri.path(), &headers)).flatten();
     found.unwrap_or_else(|| problem(StatusCode::NOT_FOUND, "no such path"))
 }

@@ -8,6 +8,7 @@ pub mod baresip;
 pub mod browser;
 pub mod capture;
 pub mod chat;
+pub mod console;
 mod digest;
 mod hook;
 pub mod http;

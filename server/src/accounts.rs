@@ -36,9 +36,15 @@ impl StoredAccounts {
         StoredAccounts { stores, domains, changed: Box::new(changed) }
     }
 
-    async fn find(&self, aor: &str) -> Result<chappe_store::Account, NodeError> {
-        let aor = Aor::parse(aor).map_err(|why| NodeError::Invalid { field: "aor", why })?;
-        let found = self.stores.accounts.account(&aor.text).await.map_err(unavailable)?;
+    /// The account of an address, or of a number of it.
+    async fn find(&self, name: &str) -> Result<chappe_store::Account, NodeError> {
+        let number = name.strip_prefix("tel:").unwrap_or(name);
+        let aor = match number.starts_with('+') {
+            true => self.stores.accounts.aor_of(number).await.map_err(unavailable)?,
+            false => Some(Aor::parse(name).map_err(|why| NodeError::Invalid { field: "aor", why })?.text),
+        };
+        let Some(aor) = aor else { return Err(NodeError::NotFound { what: "account" }) };
+        let found = self.stores.accounts.account(&aor).await.map_err(unavailable)?;
         found.ok_or(NodeError::NotFound { what: "account" })
     }
 

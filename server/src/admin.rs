@@ -52,6 +52,11 @@ impl Admin {
         Ok(Admin { authority, token: token.to_owned() })
     }
 
+    /// The address of the console, with the token behind its `#`.
+    pub fn console(&self) -> String {
+        format!("http://{}/admin/#token={}", self.authority, segment(&self.token))
+    }
+
     /// GET, the answer from JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.call(Method::GET, path, None::<&()>).await

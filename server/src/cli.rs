@@ -94,6 +94,12 @@ enum Command {
     /// Show what happens about one user from now on, until Ctrl-C
     #[command(after_help = "Examples:\n  chappe trace alice@example.com")]
     Trace(Trace),
+    /// Print the address of the operator's console, with the token of this start
+    #[command(
+        after_help = "Examples:\n  chappe console\n\nWhoever has the address has the console: the token is behind \
+                            its #, where neither a server nor a log sees it."
+    )]
+    Console(Inspect),
     /// Look for faults of the set-up: DNS, certificates, ports, clock, disk
     #[command(after_help = "Examples:\n  chappe doctor --config /etc/chappe/server.toml")]
     Doctor(Inspect),
@@ -271,6 +277,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Files(command) => soon(inspect::files(command)),
         Command::Explain(explain) => soon(inspect::explain(explain)),
         Command::Trace(trace) => soon(inspect::trace(trace)),
+        Command::Console(inspect) => inspect::console(&inspect),
         Command::Doctor(inspect) => soon(crate::doctor::run(inspect.place.load()?, inspect.json)),
         Command::Backup(backup) => soon(backup::backup(backup)),
         Command::Restore(restore) => soon(backup::restore(restore)),

@@ -36,6 +36,7 @@ pub mod run_file;
 pub mod service;
 pub mod shard;
 pub mod sip_counters;
+pub mod steps;
 pub mod timers;
 pub mod trace;
 pub mod waiting;

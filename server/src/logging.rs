@@ -58,15 +58,19 @@ pub fn redact(redact: Redact) {
 #[derive(Clone, Copy)]
 pub struct Redacted<T>(pub T);
 
+/// Six hexadecimal digits that stand for a text through one run of the server.
+pub fn mark(text: &str) -> String {
+    // Keyed afresh for each run: phone numbers are few enough to be found from a plain hash.
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    format!("{:06x}", KEY.get_or_init(RandomState::new).hash_one(text) & 0xff_ffff)
+}
+
 impl<T: fmt::Display> fmt::Display for Redacted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keyed afresh for each run: phone numbers are few enough to be found from a plain hash.
-        static KEY: OnceLock<RandomState> = OnceLock::new();
         match REDACT.load(Ordering::Relaxed) {
             off if off == Redact::Off as u8 => self.0.fmt(f),
             hash if hash == Redact::Hash as u8 => {
-                let hash = KEY.get_or_init(RandomState::new).hash_one(self.0.to_string());
-                write!(f, "#{:06x}", hash & 0xff_ffff)
+                write!(f, "#{}", mark(&self.0.to_string()))
             }
             _ => f.write_str("…"),
         }

@@ -132,6 +132,7 @@ impl Running {
         core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
         core.xcap.watch(Arc::new(crate::service::notify::xcap_diff::Feed));
         core.set_net(net.clone());
+        core.trace.set_locals(net.listeners().iter().map(|l| (l.index, l.transport, l.local)).collect());
         let relay = Relay::new(
             relay::settings(&config)?,
             relay::local(&config, &msrp),

@@ -124,6 +124,20 @@ impl Push {
         (state.wakes.len(), state.parked.values().map(Vec::len).sum())
     }
 
+    /// The services that are configured, and whether one is left alone for a while.
+    pub fn services(&self) -> Vec<(String, bool)> {
+        let state = self.state.lock();
+        let mut found: Vec<_> =
+            self.settings.providers.keys().map(|name| (name.clone(), state.is_open(name))).collect();
+        found.sort();
+        found
+    }
+
+    /// Whether a device is being woken.
+    pub fn is_waking(&self, aor: &str, device: &str) -> bool {
+        self.state.lock().wakes.has(&(aor.into(), device.into()))
+    }
+
     fn is_dead(&self, target: &Target) -> bool {
         self.state.lock().dead.contains(target)
     }

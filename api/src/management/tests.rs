@@ -138,7 +138,7 @@ impl Node for Fake {
     }
 
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
-        Ok(Explanation { id: id.into(), events: vec![] })
+        Ok(Explanation { id: id.into(), ..Explanation::default() })
     }
 
     fn accounts(&self) -> &dyn Accounts {
@@ -147,6 +147,40 @@ impl Node for Fake {
 
     fn trace(&self, _user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError> {
         Ok(self.lines.subscribe())
+    }
+
+    fn packets(&self, _user: &str, clear: bool) -> Result<broadcast::Receiver<TracePacket>, NodeError> {
+        let (sender, receiver) = broadcast::channel(4);
+        let start = if clear { "REGISTER sip:localhost SIP/2.0" } else { "REGISTER sip:#1@localhost SIP/2.0" };
+        let message = TraceMessage {
+            at_ms: 7,
+            direction: "in".into(),
+            peer: "tcp:127.0.0.1:1".into(),
+            start: start.into(),
+            call_id: "c".into(),
+            cseq: "1 REGISTER".into(),
+            bytes: 300,
+            text: String::new(),
+            packet: "AAAA".into(),
+        };
+        let _ = sender.send(Arc::new(message));
+        Ok(receiver)
+    }
+
+    async fn messages(&self, _aor: &str, _page: Page) -> Result<List<RecentMessage>, NodeError> {
+        Ok(List { items: vec![], next: None })
+    }
+
+    async fn sign_out(&self, _aor: &str, device: &str) -> Result<(), NodeError> {
+        if device == "urn:uuid:1" { Ok(()) } else { Err(NodeError::NotFound { what: "device" }) }
+    }
+
+    async fn system(&self) -> Result<System, NodeError> {
+        Ok(System::default())
+    }
+
+    async fn conformance(&self) -> Result<ConformanceReport, NodeError> {
+        Err(NodeError::NotFound { what: "report" })
     }
 
     async fn backup(&self, _file: &std::path::Path) -> Result<(), NodeError> {
@@ -187,7 +221,11 @@ async fn answers() {
         ("POST", "/api/accounts/import", Some(json!([])), 200, json!({"added": 0, "refused": []})),
         ("GET", "/api/files", None, 200, json!({"items": []})),
         ("DELETE", "/api/files/f1", None, 204, json!("")),
-        ("GET", "/api/explain/a%2Fb", None, 200, json!({"id": "a/b", "events": []})),
+        ("GET", "/api/metrics", None, 200, json!("# HELP up Up.\n# TYPE up gauge\nup 1\n")),
+        ("GET", "/api/messages/alice@localhost", None, 200, json!({"items": []})),
+        ("DELETE", "/api/registrations/alice@localhost/urn%3Auuid%3A1", None, 204, json!("")),
+        ("GET", "/api/system", None, 200, json!({"certificates": [], "push": []})),
+        ("GET", "/api/explain/a%2Fb", None, 200, json!({"id": "a/b", "events": [], "hops": [], "waiting": []})),
     ] {
         assert_eq!(ask(method, path, body).await, (status, answer), "{method} {path}");
     }
@@ -199,6 +237,10 @@ async fn refusals_are_problem_documents() {
         ("GET", "/api/status", None, 503, "unavailable: the store is gone"),
         ("GET", "/api/accounts/bob@localhost", None, 404, "no such account"),
         ("GET", "/api/nothing", None, 404, "no such path"),
+        ("GET", "/api/conformance", None, 404, "no such report"),
+        ("DELETE", "/api/registrations/alice@localhost/other", None, 404, "no such device"),
+        ("GET", "/api/trace/alice?format=xml", None, 400, "unknown variant"),
+        ("GET", "/assets/nothing.js", None, 404, "no such path"),
         ("POST", "/api/accounts", Some(json!({"aor": "alice@localhost", "password": "p"})), 409, "the account exists"),
         ("POST", "/api/accounts", Some(json!({"aor": "x@localhost"})), 422, "missing field `password`"),
         ("PATCH", "/api/accounts/alice@localhost", Some(json!({"pasword": "p"})), 422, "unknown field `pasword`"),
@@ -225,6 +267,9 @@ async fn the_api_needs_one_of_the_tokens() {
         ("/api/accounts", None, 401),
         ("/api/accounts/x", None, 401),
         ("/api/openapi.json", None, 200),
+        ("/api/metrics", None, 401),
+        ("/admin/", None, 200),
+        ("/admin", None, 308),
         ("/metrics", None, 200),
         ("/healthz", None, 200),
     ] {
@@ -260,4 +305,18 @@ async fn a_trace_is_a_stream_of_events() {
         text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
     assert_eq!(text, "event: missed\ndata: 1 lines missed\n\ndata: MESSAGE 200\n\ndata: MESSAGE 202\n\n");
+}
+
+#[tokio::test]
+async fn a_trace_in_json_says_what_a_tool_needs() {
+    for (query, start) in [("", "sip:#1@localhost"), ("&clear=true", "sip:localhost")] {
+        let node = Arc::new(Fake { lines: broadcast::channel(2).0, ready: true });
+        let uri = format!("/api/trace/alice?format=json{query}");
+        let request = Request::builder().uri(uri).header("authorization", "Bearer right");
+        let response = router(node, vec!["right".into()]).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let frame = response.into_body().frame().await.unwrap().unwrap();
+        let text = std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
+        let told: TraceMessage = serde_json::from_str(text.strip_prefix("data: ").unwrap().trim()).unwrap();
+        assert!(told.start.contains(start), "{text}");
+    }
 }

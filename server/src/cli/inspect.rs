@@ -366,6 +366,15 @@ pub(super) async fn trace(options: Trace) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
+pub(super) fn console(options: &Inspect) -> anyhow::Result<u8> {
+    let url = options.place.running()?.console();
+    if options.json {
+        return output::json(&serde_json::json!({ "url": url })).map(|()| OK);
+    }
+    say!("{url}")?;
+    Ok(OK)
+}
+
 /// Up to `limit` items of a list.
 async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> anyhow::Result<Vec<T>> {
     let mut items = Vec::new();

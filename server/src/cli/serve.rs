@@ -193,6 +193,7 @@ fn banner(config: &Config, listeners: &Listeners, testbed: Option<&Accounts>, pr
             );
         }
         line("ask it", &format!("{program} status --data-dir {dir}"));
+        line("", &format!("{program} console --data-dir {dir}"));
     }
     out.push('\n');
     out
@@ -296,7 +297,8 @@ mod tests {
              \n              user9@localhost  password pass9  number +15550000009\
              \n              echo@localhost  sends back what it is sent\
              \n  web         http://localhost:8080/\
-             \n  ask it      ./chappe status --data-dir /tmp/t\n\n",
+             \n  ask it      ./chappe status --data-dir /tmp/t\
+             \n              ./chappe console --data-dir /tmp/t\n\n",
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text, expected);

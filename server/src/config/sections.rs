@@ -731,6 +731,8 @@ section! {
         pub listen: Listen<ManagementScheme> = Listen::local(ManagementScheme::Http, 9090);
         /// Bearer token of the admin API, beside the one that each start makes for the command line.
         pub token: Option<Secret> = None => Example(r#""…""#);
+        /// What `chappe conformance run --junit` wrote last, for the console.
+        pub conformance_report: Option<PathBuf> = None => Example(r#""/var/lib/chappe/conformance.xml""#);
     }
 }
 

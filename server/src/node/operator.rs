@@ -1,5 +1,9 @@
 //! What the operator sees of the node and may ask of it.
 
+mod explain;
+mod system;
+mod users;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,10 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, Counts, Explanation, FateEvent, File, Group, List, MessageCounts, MsrpSession, Node, NodeError, Page,
-    PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness, Registered, Status, TraceLine, Waiting,
+    Accounts, ConformanceReport, Counts, Explanation, FateEvent, File, Group, List, MessageCounts, MsrpSession, Node,
+    NodeError, Page, PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness, RecentMessage,
+    Registered, Status, System, TraceLine, TracePacket, Waiting,
 };
-use chappe_store::Wanted;
 use tokio::sync::broadcast;
 
 use crate::accounts::{StoredAccounts, unavailable};
@@ -219,36 +223,41 @@ impl Node for Operator {
 
     async fn registrations(&self, page: Page) -> Result<List<Registered>, NodeError> {
         let located = self.core.location.page(page.after.as_deref(), page.size());
-        let items = located.iter().map(|(aor, bindings)| registered(aor, bindings)).collect();
+        let items = located.iter().map(|(aor, bindings)| self.view(aor, bindings)).collect();
         Ok(List::page(items, page.size(), |user: &Registered| user.aor.clone()))
     }
 
     async fn registration(&self, aor: &str) -> Result<Registered, NodeError> {
-        self.accounts.show(aor).await?;
-        Ok(self.core.location.with(aor, |bindings| registered(aor, bindings)))
+        let aor = self.accounts.show(aor).await?.aor;
+        let bindings = self.core.location.with(&aor, <[_]>::to_vec);
+        Ok(self.view(&aor, &bindings))
     }
 
     async fn queues(&self, page: Page) -> Result<List<Queue>, NodeError> {
-        let depths = self.core.stores.queue.depths(page.after.as_deref(), page.size()).await.map_err(unavailable)?;
-        let queue = |(aor, depth): &(Box<str>, chappe_store::Depth)| Queue {
-            aor: aor.to_string(),
-            messages: depth.count,
-            bytes: depth.bytes,
-        };
-        let items = depths.iter().map(queue).collect();
-        Ok(List::page(items, page.size(), |queue: &Queue| queue.aor.clone()))
+        self.queue_page(page).await
     }
 
     async fn queue(&self, aor: &str, page: Page) -> Result<List<Waiting>, NodeError> {
-        self.accounts.show(aor).await?;
-        let after = match &page.after {
-            Some(after) => after.parse().map_err(|_| NodeError::Invalid { field: "after", why: "no number".into() })?,
-            None => 0,
-        };
-        let wanted = [Wanted { recipient: aor.into(), device: None, after }];
-        let found = self.core.stores.queue.pending(&wanted, page.size()).await.map_err(unavailable)?.pop();
-        let items = found.unwrap_or_default().iter().map(waiting).collect();
-        Ok(List::page(items, page.size(), |message: &Waiting| message.id.to_string()))
+        let aor = self.accounts.show(aor).await?.aor;
+        self.queue_of(&aor, page).await
+    }
+
+    async fn messages(&self, aor: &str, page: Page) -> Result<List<RecentMessage>, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        self.remembered(&aor, &page)
+    }
+
+    async fn sign_out(&self, aor: &str, device: &str) -> Result<(), NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        self.remove_device(&aor, device)
+    }
+
+    async fn system(&self) -> Result<System, NodeError> {
+        self.look_at_system().await
+    }
+
+    async fn conformance(&self) -> Result<ConformanceReport, NodeError> {
+        self.read_report().await
     }
 
     async fn groups(&self, page: Page) -> Result<List<Group>, NodeError> {
@@ -277,8 +286,11 @@ impl Node for Operator {
 
     async fn push(&self, aor: &str) -> Result<PushOf, NodeError> {
         let aor = self.accounts.show(aor).await?.aor;
-        let decision =
-            |entry: crate::push::Entry| PushDecision { at: entry.at, class: entry.class.into(), what: entry.what };
+        let decision = |entry: crate::push::Entry| PushDecision {
+            at: entry.at_ms / 1000,
+            class: entry.class.into(),
+            what: entry.what,
+        };
         let devices = crate::push::log_of(&self.core, &aor).into_iter().map(|log| PushDevice {
             device: log.device.into(),
             provider: log.provider,
@@ -315,14 +327,7 @@ impl Node for Operator {
     }
 
     async fn explain(&self, id: &str) -> Result<Explanation, NodeError> {
-        let mut fates = self.core.stores.fates.lookup(id).await.map_err(unavailable)?;
-        fates.extend(self.core.recent.find(id));
-        crate::service::group::explain(&self.core, &mut fates).await.map_err(unavailable)?;
-        fates.sort_by_key(|fate| fate.at_ms);
-        if fates.is_empty() {
-            return Err(NodeError::NotFound { what: "message" });
-        }
-        Ok(Explanation { id: id.to_owned(), events: fates.iter().map(event).collect() })
+        self.explained(id).await
     }
 
     fn accounts(&self) -> &dyn Accounts {
@@ -330,10 +335,11 @@ impl Node for Operator {
     }
 
     fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError> {
-        if user.len() < 2 {
-            return Err(NodeError::Invalid { field: "user", why: "at least two characters".into() });
-        }
-        Ok(self.core.trace.watch(user))
+        traceable(user).map(|user| self.core.trace.watch(user))
+    }
+
+    fn packets(&self, user: &str, clear: bool) -> Result<broadcast::Receiver<TracePacket>, NodeError> {
+        traceable(user).map(|user| self.core.trace.packets(user, clear))
     }
 
     async fn backup(&self, file: &Path) -> Result<(), NodeError> {
@@ -359,6 +365,14 @@ fn file(file: &chappe_store::StoredFile) -> File {
     }
 }
 
+/// What can be looked for in messages.
+fn traceable(user: &str) -> Result<&str, NodeError> {
+    if user.len() < 2 {
+        return Err(NodeError::Invalid { field: "user", why: "at least two characters".into() });
+    }
+    Ok(user)
+}
+
 fn session_number(text: &str) -> Result<u64, NodeError> {
     text.parse().map_err(|_| NodeError::Invalid { field: "id", why: "no number".into() })
 }
@@ -375,6 +389,9 @@ pub fn registered(aor: &str, bindings: &[chappe_sip::registrar::Binding]) -> Reg
         q: f32::from(binding.q) / 1000.0,
         expires: binding.expires(),
         user_agent: some(binding.user_agent()),
+        device: binding.device().to_owned(),
+        reachable: false,
+        push: None,
     };
     Registered { aor: aor.to_owned(), bindings: bindings.iter().map(binding).collect() }
 }
@@ -390,6 +407,7 @@ pub fn waiting(message: &chappe_store::QueuedMessage) -> Waiting {
         bytes: message.size() as u64,
         accepted_ms: message.accepted_ms,
         expires: message.expires_at,
+        reason: None,
     }
 }
 

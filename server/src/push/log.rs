@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use chappe_push::{Class, Key};
 
-use crate::core::epoch_seconds;
+use crate::core::epoch_ms;
 
 /// Devices that are remembered, and entries of each.
 const DEVICES: usize = 20_000;
@@ -13,8 +13,8 @@ const ENTRIES: usize = 32;
 /// One decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Seconds since the epoch.
-    pub at: u64,
+    /// Milliseconds since the epoch.
+    pub at_ms: u64,
     pub class: &'static str,
     pub what: String,
 }
@@ -51,7 +51,7 @@ impl Log {
         if entries.len() == ENTRIES {
             entries.pop_front();
         }
-        entries.push_back(Entry { at: epoch_seconds(), class: class.as_str(), what });
+        entries.push_back(Entry { at_ms: epoch_ms(), class: class.as_str(), what });
     }
 
     pub(super) fn of(&self, aor: &str) -> Vec<DeviceLog> {

@@ -192,6 +192,8 @@ struct Session {
 struct OnLine {
     letter: Arc<Letter>,
     stamp: u64,
+    /// The session had it sent by MESSAGE.
+    is_paged: bool,
 }
 
 struct Sessions {

@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::directory::Entry;
-use crate::fate::Relayed;
 use crate::history;
 use crate::hops::Hop;
 use crate::lists;
@@ -24,6 +23,7 @@ use crate::service::receipt::{self, Facts};
 use crate::service::registrar::store_status;
 use crate::service::{Request, chat, drain};
 use crate::shard::Turn;
+use crate::steps::{By, Kept, Kind, Step};
 use crate::work::{Token, Work};
 
 /// A device that the message goes to.
@@ -33,6 +33,8 @@ struct Device {
     stamp: u64,
     /// None is to be made for it: it sends its own, or the sender wants none.
     answers_itself: bool,
+    /// Where it is.
+    flow: Option<Flow>,
     /// Its final response, ready for the sender; without bytes where it leaves out whose it is.
     response: Option<(u16, Option<Bytes>)>,
 }
@@ -41,6 +43,8 @@ struct Device {
 pub struct Pager {
     key: ServerKey,
     message: Arc<Message>,
+    /// Where it came from.
+    flow: Flow,
     delivery: Delivery,
     recipient: Arc<Entry>,
     /// AOR of the sender, where it is one of ours or said to be.
@@ -96,6 +100,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         if !core.recent_receipts.insert(id, &recipient.aor, &sender, *state) {
             return turn.answer(request.key, &message, 200);
         }
+        remember_receipt(core, &request, id, *state, &sender, &recipient.aor);
         match state {
             ReceiptState::Delivered => chat::delivered(core, &request, &sender, &recipient.aor, id),
             ReceiptState::Displayed => chat::displayed(core, &request, &sender, &recipient.aor),
@@ -158,6 +163,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
     }
     let mut pager = Box::new(Pager {
         key: request.key,
+        flow: request.flow,
         delivery: if is_queued { Delivery::queued(awaited) } else { Delivery::new(devices.len(), storable) },
         message,
         recipient,
@@ -185,6 +191,9 @@ pub fn response(turn: &mut Turn<'_>, token: Token, mut work: Box<Pager>, status:
         return turn.shard.works.put(token.branch(0), Work::Pager(work));
     }
     let device = token.branch_index();
+    if status >= 300 || work.stored.is_some() {
+        turn.core.recent.push(&work.step(Kind::Tried, Some(device), status));
+    }
     if let Some(entry) = work.devices.get_mut(device) {
         entry.response = message.map(|message| (status, proxy::strip_via(message)));
     }
@@ -242,14 +251,7 @@ impl Pager {
             return self.rejected(core);
         }
         core.ledger.delivered_at_once();
-        core.recent.push(&Relayed {
-            message_id: self.facts.message_id.as_deref(),
-            call_id: &String::from_utf8_lossy(self.message.call_id()),
-            recipient: &self.recipient.aor,
-            device: self.devices.get(device).map(|d| &*d.name),
-            status,
-            at_ms: epoch_ms(),
-        });
+        core.recent.push(&self.step(Kind::Relayed, Some(device), status));
         self.delivered(core, device);
     }
 
@@ -267,6 +269,25 @@ impl Pager {
         turn.respond(self.key, status, reply.finish());
         if status >= 300 {
             self.rejected(core);
+        }
+    }
+
+    /// What happens now, for `explain`.
+    fn step(&self, kind: Kind, device: Option<usize>, status: u16) -> Step<'_> {
+        let device = device.and_then(|device| self.devices.get(device));
+        Step {
+            kind,
+            by: By::Sip,
+            message_id: self.facts.message_id.as_deref(),
+            call_id: std::str::from_utf8(self.message.call_id()).unwrap_or_default(),
+            sender: &self.sender,
+            recipient: &self.recipient.aor,
+            device: device.map(|device| &*device.name),
+            status,
+            begun_ms: self.accepted_ms,
+            at_ms: epoch_ms(),
+            came: Some(self.flow),
+            went: device.and_then(|device| device.flow),
         }
     }
 
@@ -292,8 +313,12 @@ impl Pager {
         let copies = self.own.iter().map(|device| own_copy(&message, device));
         let messages: Vec<NewMessage> = std::iter::once(message.clone()).chain(copies).collect();
         let (core, cell) = (Arc::clone(core), turn.cell);
+        let taken = Kept::new(&self.step(Kind::Taken, None, 202));
         core.runtime.clone().spawn(async move {
             let result = put(&core, messages).await;
+            if result.as_ref().is_ok_and(|ids| ids.first().is_some_and(Option::is_some)) {
+                core.recent.keep(taken);
+            }
             core.visit_cell(cell, |turn| stored(turn, token, result));
         });
         Ok(())
@@ -450,6 +475,7 @@ impl Device {
             name: binding.device().into(),
             stamp: stamp(binding),
             answers_itself: !receipt::wants_delivered(facts) || receipt::answers_itself(binding),
+            flow: binding.flow,
             response: None,
         }
     }
@@ -540,6 +566,30 @@ impl Launch<'_> {
             });
         });
     }
+}
+
+/// A device told what became of a message.
+fn remember_receipt(core: &Core, request: &Request, id: &str, state: ReceiptState, teller: &str, sender: &str) {
+    let kind = match state {
+        ReceiptState::Delivered => Kind::Delivered,
+        ReceiptState::Displayed => Kind::Displayed,
+        _ => return,
+    };
+    let now = epoch_ms();
+    core.recent.push(&Step {
+        kind,
+        by: By::Sip,
+        message_id: Some(id),
+        call_id: std::str::from_utf8(request.message.call_id()).unwrap_or_default(),
+        sender,
+        recipient: teller,
+        device: None,
+        status: 200,
+        begun_ms: now,
+        at_ms: now,
+        came: Some(request.flow),
+        went: None,
+    });
 }
 
 /// The header lines to keep, with the identity changes already made.

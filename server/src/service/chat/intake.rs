@@ -15,6 +15,7 @@ use crate::core::{Core, epoch_ms};
 use crate::history;
 use crate::lists;
 use crate::service::{drain, receipt};
+use crate::steps::{self, By, Kept, Step};
 
 /// What a session tells of all its messages.
 #[derive(Debug, Clone, Default)]
@@ -207,6 +208,7 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
     let (lists, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
     let messages: Vec<NewMessage> = lists.into_iter().flatten().collect();
     let receipts = told(&messages);
+    let steps: Vec<Option<Kept>> = messages.iter().map(step).collect();
     let who: Vec<(Box<str>, Option<Box<str>>)> =
         messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
     // Counted before the write, so that what comes now queues behind.
@@ -222,9 +224,12 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
             Vec::new()
         }
     };
-    for (at, (recipient, device)) in who.iter().enumerate() {
+    for (at, ((recipient, device), step)) in who.iter().zip(steps).enumerate() {
         match stored.get(at) {
-            Some(true) => core.ledger.stored(),
+            Some(true) => {
+                core.ledger.stored();
+                step.into_iter().for_each(|step| core.recent.keep(step));
+            }
             // Seen before, or not stored.
             _ => core.waiting.remove(recipient, device.as_deref()),
         }
@@ -234,6 +239,33 @@ pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>)
     for (recipient, _) in who {
         drain::kick(core, &recipient);
     }
+}
+
+/// What `explain` is to know of one; nothing of copies for the sender's own devices.
+fn step(message: &NewMessage) -> Option<Kept> {
+    let once = message.once.as_ref().filter(|_| message.device.is_none())?;
+    let (kind, message_id, sender, recipient) = match once.state {
+        ReceiptState::Accepted => {
+            (steps::Kind::Taken, message.message_id.as_deref(), &message.sender, &message.recipient)
+        }
+        ReceiptState::Delivered => (steps::Kind::Delivered, Some(&*once.message_id), &once.sender, &once.recipient),
+        ReceiptState::Displayed => (steps::Kind::Displayed, Some(&*once.message_id), &once.sender, &once.recipient),
+        _ => return None,
+    };
+    Some(Kept::new(&Step {
+        kind,
+        by: By::Msrp,
+        message_id,
+        call_id: &message.call_id,
+        sender,
+        recipient,
+        device: None,
+        status: 200,
+        begun_ms: message.accepted_ms,
+        at_ms: epoch_ms(),
+        came: None,
+        went: None,
+    }))
 }
 
 /// What the receipts among these tell.

@@ -9,18 +9,20 @@ use chappe_sip::registrar::Binding;
 use chappe_sip::{Aor, Uri};
 use chappe_store::{QueuedMessage, Wants};
 
-use crate::core::Core;
+use crate::core::{Core, epoch_ms};
 use crate::directory::Entry;
 
 /// A queued message. Most go by MESSAGE as they came, and are never read.
 pub struct Letter {
     pub queued: QueuedMessage,
+    /// When it set out, in milliseconds since the epoch.
+    pub begun_ms: u64,
     read: OnceLock<Option<Box<Envelope>>>,
 }
 
 impl Letter {
     pub fn new(queued: QueuedMessage) -> Arc<Letter> {
-        Arc::new(Letter { queued, read: OnceLock::new() })
+        Arc::new(Letter { queued, begun_ms: epoch_ms(), read: OnceLock::new() })
     }
 
     pub fn id(&self) -> u64 {

@@ -174,7 +174,7 @@ impl Sessions {
         let waited = message.accepted_ms < came.max(binding.registered() * 1000);
         let (letter, stamp) = (Letter::new(message), stamp(&binding));
         if chat::deliver(&self.core, &key.0, &binding, &letter, waited) {
-            let one = OnLine { letter: Arc::clone(&letter), stamp };
+            let one = OnLine { letter: Arc::clone(&letter), stamp, is_paged: false };
             self.handed.entry(key.clone()).or_default().insert(letter.id(), one);
             return self.next(key);
         }

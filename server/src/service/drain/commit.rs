@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chappe_store::{NewMessage, Outcome, ReceiptState, Wants, Write};
+use chappe_store::{NewMessage, Outcome, ReceiptState, Settlement, Wants, Write};
 
 use super::{Key, News, Sessions, kick, kick_device};
 use crate::core::{Core, epoch_ms, epoch_seconds};
 use crate::history;
 use crate::service::receipt;
+use crate::steps::{By, Kept, Kind, Step};
 
 impl Sessions {
     /// Puts the outcomes of this round on disk, in one write.
@@ -26,7 +27,7 @@ impl Sessions {
 async fn commit(core: Arc<Core>, mut write: Write) {
     write.reached.extend(history::reached(&core, &write.append));
     let ids: Vec<u64> = write.settle.iter().map(|s| s.id).collect();
-    let ends: Vec<Outcome> = write.settle.iter().map(|s| s.outcome).collect();
+    let ends: Vec<(Outcome, Option<Kept>)> = write.settle.iter().map(|s| (s.outcome, lost(s))).collect();
     let new: Vec<(Box<str>, Option<Box<str>>)> =
         write.append.iter().map(|m| (m.recipient.clone(), m.device.clone())).collect();
     let copies: Vec<(Key, u64)> =
@@ -54,9 +55,10 @@ async fn commit(core: Arc<Core>, mut write: Write) {
         copies.iter().for_each(|(key, ..)| core.waiting.remove(&key.0, Some(&key.1)));
         return core.drain.tell(News::Settled { ids, done: false, copies });
     };
-    for (outcome, was_there) in ends.into_iter().zip(&written.settled) {
+    for ((outcome, lost), was_there) in ends.into_iter().zip(&written.settled) {
         if *was_there {
             core.ledger.settled(outcome);
+            lost.into_iter().for_each(|lost| core.recent.keep(lost));
         }
     }
     for ((recipient, device), id) in new.into_iter().zip(&written.ids) {
@@ -81,6 +83,29 @@ async fn commit(core: Arc<Core>, mut write: Write) {
     for (key, _, _) in copies {
         kick_device(&core, &key.0, &key.1);
     }
+}
+
+/// A message that reached nobody, for `explain`.
+fn lost(settlement: &Settlement) -> Option<Kept> {
+    let kind = match settlement.outcome {
+        Outcome::Delivered => return None,
+        Outcome::Expired => Kind::Expired,
+        Outcome::Refused => Kind::Refused,
+    };
+    Some(Kept::new(&Step {
+        kind,
+        by: By::Sip,
+        message_id: settlement.message_id.as_deref(),
+        call_id: &settlement.call_id,
+        sender: "",
+        recipient: &settlement.recipient,
+        device: settlement.device.as_deref(),
+        status: settlement.detail,
+        begun_ms: settlement.at_ms,
+        at_ms: settlement.at_ms,
+        came: None,
+        went: None,
+    }))
 }
 
 /// Whom a copy is for.

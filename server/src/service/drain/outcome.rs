@@ -9,6 +9,7 @@ use chappe_store::{DeviceCopy, NewMessage, Outcome, QueuedMessage, ReceiptState,
 use super::{Handed, Key, News, OnLine, Phase, Sessions, other_devices};
 use crate::core::epoch_ms;
 use crate::service::{chat, pager, receipt};
+use crate::steps::By;
 use crate::work::Token;
 
 /// What a device did not take before it registered anew is tried again after this: the rest of its conversation has come
@@ -19,10 +20,18 @@ impl Sessions {
     /// A chat session is done with a message.
     pub(super) fn handed(&mut self, key: Key, id: u64, fate: Handed) {
         let Some(handed) = self.handed.get_mut(&key) else { return };
-        let Some(OnLine { letter, stamp, .. }) = handed.remove(&id) else { return };
+        let Some(OnLine { letter, stamp, is_paged }) = handed.remove(&id) else { return };
         let message = &letter.queued;
         if handed.is_empty() {
             self.handed.remove(&key);
+        }
+        if !is_paged {
+            let status = match fate {
+                Handed::Confirmed => 200,
+                Handed::Refused(status) => status,
+                Handed::Returned { .. } => 480,
+            };
+            self.remember(&key, &letter, By::Msrp, status);
         }
         match fate {
             Handed::Confirmed => self.delivered(&key, message, 200),

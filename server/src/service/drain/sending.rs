@@ -9,12 +9,13 @@ use chappe_sip::proxy;
 use chappe_sip::registrar::Binding;
 
 use super::{Attempt, Key, News, Phase, Sessions};
-use crate::core::Core;
+use crate::core::{Core, epoch_ms};
 use crate::hops::Hop;
 use crate::service::chat::{self, Letter};
 use crate::service::pager::stamp;
 use crate::service::proxy::path_beyond_us;
 use crate::shard::Turn;
+use crate::steps::{By, Kind, Step};
 use crate::work::{Token, Work};
 
 /// Sends a stored message to a binding at `dest`.
@@ -40,6 +41,25 @@ pub fn launch(
 }
 
 impl Sessions {
+    /// A device was tried, for `explain`.
+    pub(super) fn remember(&self, key: &Key, letter: &Letter, by: By, status: u16) {
+        let queued = &letter.queued;
+        self.core.recent.push(&Step {
+            kind: Kind::Tried,
+            by,
+            message_id: queued.message_id.as_deref(),
+            call_id: &queued.call_id,
+            sender: &queued.sender,
+            recipient: &queued.recipient,
+            device: Some(&key.1),
+            status,
+            begun_ms: letter.begun_ms,
+            at_ms: epoch_ms(),
+            came: None,
+            went: self.binding(key).and_then(|binding| binding.flow),
+        });
+    }
+
     /// Sends a message that a chat session has by MESSAGE.
     pub(super) fn page(&mut self, key: &Key, id: u64) {
         let binding = self.binding(key);
@@ -47,6 +67,7 @@ impl Sessions {
         if let Some(binding) = &binding {
             one.stamp = stamp(binding);
         }
+        one.is_paged = true;
         let letter = Arc::clone(&one.letter);
         match binding {
             Some(binding) => self.launch(key.clone(), binding, &letter),
@@ -78,6 +99,7 @@ impl Sessions {
 
     pub(super) fn ended(&mut self, key: Key, id: u64, status: u16) {
         if let Some(one) = self.handed.get(&key).and_then(|handed| handed.get(&id)) {
+            self.remember(&key, &one.letter, By::Sip, status);
             return chat::paged(&self.core, &key.0, &key.1, &one.letter, status);
         }
         let Some(session) = self.sessions.get_mut(&key) else { return };
@@ -88,6 +110,7 @@ impl Sessions {
                 return;
             }
         };
+        self.remember(&key, &letter, By::Sip, status);
         match pager::Outcome::of(status) {
             // It was sent where the device is not any more.
             pager::Outcome::Away if self.is_elsewhere(&key, tried) => {
