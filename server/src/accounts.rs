@@ -39,7 +39,8 @@ impl StoredAccounts {
     /// The account of an address, or of a number of it.
     async fn find(&self, name: &str) -> Result<chappe_store::Account, NodeError> {
         let number = name.strip_prefix("tel:").unwrap_or(name);
-        let aor = match number.starts_with('+') {
+        // A number may be the user of an address, too.
+        let aor = match number.starts_with('+') && !number.contains('@') {
             true => self.stores.accounts.aor_of(number).await.map_err(unavailable)?,
             false => Some(Aor::parse(name).map_err(|why| NodeError::Invalid { field: "aor", why })?.text),
         };
@@ -310,6 +311,21 @@ mod tests {
         door.remove("alice@example.com").await.unwrap();
         assert_eq!(door.show("alice@example.com").await, Err(NodeError::NotFound { what: "account" }));
         assert_eq!(*told.lock().unwrap(), ["+alice@example.com", "+alice@example.com", "-alice@example.com"]);
+    }
+
+    #[tokio::test]
+    async fn a_number_leads_to_its_account_and_may_be_a_user_too() {
+        let (door, _) = door();
+        door.add(new("alice@example.com", &["+15550001"])).await.unwrap();
+        door.add(new("+15550001@example.com", &[])).await.unwrap();
+        for (name, aor) in [
+            ("+15550001", "alice@example.com"),
+            ("tel:+15550001", "alice@example.com"),
+            ("+15550001@example.com", "+15550001@example.com"),
+        ] {
+            assert_eq!(door.show(name).await.unwrap().aor, aor, "{name}");
+        }
+        assert_eq!(door.show("+15550002").await, Err(NodeError::NotFound { what: "account" }));
     }
 
     #[tokio::test]

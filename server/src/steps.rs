@@ -174,11 +174,22 @@ impl Recent {
 
     /// The same of one that was put together before.
     pub fn keep(&self, kept: Kept) {
-        let mut shard = self.shards[self.hasher.hash_one(kept.get().call_id) as usize % SHARDS].lock();
+        let mut shard = self.shard(kept.get().call_id).lock();
         if shard.len() >= self.capacity {
             shard.pop_front();
         }
         shard.push_back(kept);
+    }
+
+    fn shard(&self, call_id: &str) -> &Mutex<VecDeque<Kept>> {
+        &self.shards[self.hasher.hash_one(call_id) as usize % SHARDS]
+    }
+
+    /// What the last device that was tried for a recipient answered.
+    pub fn last_answer(&self, call_id: &str, recipient: &str) -> Option<u16> {
+        let is_it =
+            |step: &Step<'_>| step.kind == Kind::Tried && step.call_id == call_id && step.recipient == recipient;
+        self.shard(call_id).lock().iter().rev().map(Kept::get).find(is_it).map(|step| step.status)
     }
 
     /// Reads all: for operators.
@@ -268,6 +279,7 @@ mod tests {
         let tried = steps[1].get();
         assert_eq!((tried.sender, tried.recipient, tried.device), ("s@d", "u@d", Some("urn:x")));
         assert_eq!((tried.message_id, tried.status, tried.by), (Some("m"), 480, By::Sip));
+        assert_eq!((recent.last_answer("c", "u@d"), recent.last_answer("c", "x@d")), (Some(480), None));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Trace {
 
     pub fn sent(&self, dest: &Dest, bytes: &Bytes) {
         if self.active.load(Ordering::Relaxed) != 0 {
-            self.show(&Seen { is_in: false, dest: dest.clone(), bytes });
+            self.show(&Seen { is_in: false, dest: *dest, bytes });
         }
     }
 

@@ -1,5 +1,7 @@
 //! MESSAGE for one of our users (RFC 3428): to every device at once, or into the queue.
 
+mod memory;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +25,7 @@ use crate::service::receipt::{self, Facts};
 use crate::service::registrar::store_status;
 use crate::service::{Request, chat, drain};
 use crate::shard::Turn;
-use crate::steps::{By, Kept, Kind, Step};
+use crate::steps::{Kept, Kind};
 use crate::work::{Token, Work};
 
 /// A device that the message goes to.
@@ -100,7 +102,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         if !core.recent_receipts.insert(id, &recipient.aor, &sender, *state) {
             return turn.answer(request.key, &message, 200);
         }
-        remember_receipt(core, &request, id, *state, &sender, &recipient.aor);
+        memory::remember_receipt(core, &request, id, *state, &sender, &recipient.aor);
         match state {
             ReceiptState::Delivered => chat::delivered(core, &request, &sender, &recipient.aor, id),
             ReceiptState::Displayed => chat::displayed(core, &request, &sender, &recipient.aor),
@@ -269,25 +271,6 @@ impl Pager {
         turn.respond(self.key, status, reply.finish());
         if status >= 300 {
             self.rejected(core);
-        }
-    }
-
-    /// What happens now, for `explain`.
-    fn step(&self, kind: Kind, device: Option<usize>, status: u16) -> Step<'_> {
-        let device = device.and_then(|device| self.devices.get(device));
-        Step {
-            kind,
-            by: By::Sip,
-            message_id: self.facts.message_id.as_deref(),
-            call_id: std::str::from_utf8(self.message.call_id()).unwrap_or_default(),
-            sender: &self.sender,
-            recipient: &self.recipient.aor,
-            device: device.map(|device| &*device.name),
-            status,
-            begun_ms: self.accepted_ms,
-            at_ms: epoch_ms(),
-            came: Some(self.flow),
-            went: device.and_then(|device| device.flow),
         }
     }
 
@@ -566,30 +549,6 @@ impl Launch<'_> {
             });
         });
     }
-}
-
-/// A device told what became of a message.
-fn remember_receipt(core: &Core, request: &Request, id: &str, state: ReceiptState, teller: &str, sender: &str) {
-    let kind = match state {
-        ReceiptState::Delivered => Kind::Delivered,
-        ReceiptState::Displayed => Kind::Displayed,
-        _ => return,
-    };
-    let now = epoch_ms();
-    core.recent.push(&Step {
-        kind,
-        by: By::Sip,
-        message_id: Some(id),
-        call_id: std::str::from_utf8(request.message.call_id()).unwrap_or_default(),
-        sender,
-        recipient: teller,
-        device: None,
-        status: 200,
-        begun_ms: now,
-        at_ms: now,
-        came: Some(request.flow),
-        went: None,
-    });
 }
 
 /// The header lines to keep, with the identity changes already made.

@@ -102,10 +102,8 @@ pub(super) fn reason(core: &Core, message: &QueuedMessage) -> WaitReason {
         None => !live.is_empty(),
     };
     if is_there {
-        let steps = core.recent.steps(&[&message.call_id]);
-        let last = steps.iter().rev().find(|kept| kept.get().kind == Kind::Tried && kept.get().recipient == aor);
-        return match last {
-            Some(kept) if kept.get().status >= 300 => WaitReason::NotTaken,
+        return match core.recent.last_answer(&message.call_id, aor) {
+            Some(status) if status >= 300 => WaitReason::NotTaken,
             _ => WaitReason::InDelivery,
         };
     }
