@@ -11,6 +11,8 @@ const ICSI_TAG: &str = "+g.3gpp.icsi-ref";
 const IARI_TAG: &str = "+g.3gpp.iari-ref";
 /// OMA SIMPLE IM as a whole.
 const SIMPLE_TAG: &str = "+g.oma.sip-im";
+/// News of groups by MESSAGE, for which nobody has published a tag.
+const GROUP_NEWS_TAG: &str = "+g.chappe.group-news";
 /// Bytes of feature tags that are looked at; no device has so many.
 const MAX_TAGS: usize = 8192;
 
@@ -103,6 +105,8 @@ pub struct Capabilities {
     /// Files by HTTP.
     pub ft_http: bool,
     pub geolocation: bool,
+    /// In groups it takes part in by MESSAGE: what others do to them, and who types.
+    pub group_news: bool,
     /// It sends disposition notifications where they are asked for.
     pub receipts: bool,
     /// It is the focus of a conference.
@@ -125,6 +129,8 @@ impl Capabilities {
                 seen.simple_im = true;
             } else if is("+g.gsma.rcs.cpm.pager-large") {
                 seen.pager_large = true;
+            } else if is(GROUP_NEWS_TAG) {
+                seen.group_news = true;
             } else if is("+g.gsma.rcs.isbot") {
                 seen.bot = true;
             } else if is("isfocus") {
@@ -307,6 +313,7 @@ mod tests {
         for (name, params, agent, expected) in [
             ("nothing", "", "", Capabilities::default()),
             ("a desk phone", ";audio;methods=\"INVITE,MESSAGE\"", "Phone/1", Capabilities::default()),
+            ("a browser", ";+g.chappe.group-news", "", Capabilities { group_news: true, ..Capabilities::default() }),
             ("a client that is known", "", "Linphone/5.2", Capabilities { receipts: true, ..Capabilities::default() }),
             (
                 "RCS-e",

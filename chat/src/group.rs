@@ -17,6 +17,7 @@ pub mod receipts;
 pub mod refer;
 mod refused;
 pub mod roster;
+pub mod told;
 
 pub use change::{Actor, Announcement, Change, Copy, Event, Invitee, News, Why};
 pub use create::{Creation, Restart};

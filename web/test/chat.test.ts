@@ -181,7 +181,7 @@ describe('receiving', () => {
     const chat = await load();
     const type = 'application/im-iscomposing+xml';
     await chat.receive(incoming({ id: 'c', contentType: type, body: writeComposing(true, 60) }));
-    expect([...chat.typing.value]).toEqual([BOB]);
+    expect([...chat.typing.value.keys()]).toEqual([BOB]);
     await chat.receive(incoming(quiet));
     expect([...chat.typing.value]).toEqual([]);
     chat.stop();

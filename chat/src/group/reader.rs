@@ -42,7 +42,10 @@ pub struct Device<'a> {
 /// Whether the device gets the entry: it came while the user was a member, and is for all or for this user. What a user
 /// sent goes to its other devices; its receipts do not.
 pub fn is_due(entry: &Head<'_>, member: &Member, device: Device<'_>) -> bool {
-    if !is_within(entry.sequence, member) || (entry.kind == Kind::Announcement && !device.announcements) {
+    let is_news = entry.kind == Kind::Announcement;
+    // That it was brought is the first that a member hears.
+    let within = is_within(entry.sequence, member) || (is_news && is_within(entry.sequence + 1, member));
+    if !within || (is_news && !device.announcements) {
         return false;
     }
     let is_own = entry.from == Some(&member.user);
@@ -195,6 +198,9 @@ mod tests {
             let device = Device { name: device, announcements: device == "web" };
             assert_eq!(is_due(&entry, &member(user, Membership::Joined, 0, None), device), expected, "{name}");
         }
+        let brought =
+            |state, since| is_due(&news, &member("bob", state, since, None), Device { name: "d", announcements: true });
+        assert!(brought(Membership::Invited, 7) && !brought(Membership::Invited, 8) && !brought(Membership::Left, 7));
         let removed = || Membership::Removed { by: "x".into() };
         for (name, state, since, until, expected) in [
             ("invited", Membership::Invited, 6, None, true),

@@ -1,131 +1,161 @@
-// One-to-one chat: messages, receipts, typing, and what waits for a connection. Everything is in the database before it is
-// shown or confirmed, so a closed tab loses nothing.
+// Conversations of two and of groups: messages, receipts, typing, and what waits for a connection.
 
-import { signal, type Signal } from '@preact/signals';
-import { nameAddr, uriOf, userOf } from '../wire/address';
+import { isFocus, nameAddr, namedUri, uriOf, userOf } from '../wire/address';
 import {
-  type Envelope, type Relation, type RelationKind, newId, readComposing, readEnvelope, readNotification, writeComposing, writeEnvelope,
-  writeNotification,
+  type Envelope, type Relation, type RelationKind, newId, readComposing, readEnvelope, readNotification, writeEnvelope, writeNotification,
 } from '../wire/cpim';
 import { mediaType } from '../wire/headers';
+import { ROSTER_TYPE, readChanges } from '../wire/roster';
 import type { CallRecord } from './calls';
-import type { Database, Outgoing } from './db';
-import { CALL, type Conversation, type Message, advance, again, edit, nextOrder, react, recall, withMessage } from './model';
+import type { Database, KeptFile, Outgoing } from './db';
+import { Ledger, PAGE } from './ledger';
+import {
+  CALL, type Conversation, GROUP, type GroupInfo, type GroupNote, type Message, UPLOAD, advance, again, edit, react, reach, recall,
+} from './model';
+import { Outbox, type Send } from './outbox';
 import type { Incoming } from './phone';
+import { Typing } from './typing';
+
+export type { Send } from './outbox';
 
 const TEXT = 'text/plain;charset=UTF-8';
 const CPIM = 'message/cpim';
-/** Messages read at once when a conversation is opened or scrolled back. */
-const PAGE = 60;
-/** Seconds (RFC 3994 §3.2, §3.3). */
-const REFRESH = 60;
-const IDLE = 15;
 
-/** Milliseconds until what a busy server did not take is tried again. */
-const AGAIN = 5000;
-
-/** How MESSAGEs go out: the status of the final response. */
-export type Send = (to: string, contentType: string, body: string) => Promise<number>;
-
-/** Whether to try again when things are better: there is no connection, or the server is busy. */
-function isForLater(status: number): boolean {
-  return (status >= 500 && status !== 513) || status === 408 || status === 430;
+/** A message as it came: whose, in which conversation. */
+interface Came {
+  peer: string;
+  from: string;
+  name: string;
+  id: string;
+  at: Date;
+  contentType: string;
+  body: string;
+  wants?: Envelope['wants'];
+  relation?: Relation;
 }
 
 export class Chat {
-  readonly conversations: Signal<Conversation[]> = signal([]);
-  /** Of the open conversation, oldest first. */
-  readonly messages: Signal<Message[]> = signal([]);
-  readonly open: Signal<string | undefined> = signal(undefined);
-  /** Whether older messages of the open conversation are not shown yet. */
-  readonly more: Signal<boolean> = signal(false);
-  /** Peers who type. */
-  readonly typing: Signal<ReadonlySet<string>> = signal(new Set());
   /** Called for each new message of somebody else. */
   onNews: (message: Message) => void = () => undefined;
+  /** A group that was not known, or of which something has changed. */
+  onGroup: (focus: string) => void = () => undefined;
+  /** Somebody was heard of. */
+  onLife: (user: string) => void = () => undefined;
 
+  readonly ledger: Ledger;
   private readonly domain: string;
-  private last = 0;
-  private flushing = false;
-  private retrying: ReturnType<typeof setTimeout> | undefined;
-  private readonly typers = new Map<string, ReturnType<typeof setTimeout>>();
-  /** Our own typing: whom we told, until when it holds, and when it ends. */
-  private composing: { peer: string; until: number; timer: ReturnType<typeof setTimeout> } | undefined;
-  /** Changes go one after the other. */
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly outbox: Outbox;
+  private readonly typist: Typing;
 
   private constructor(
     private readonly me: string,
-    private readonly db: Database,
+    private readonly name: string,
+    db: Database,
     private readonly sendRaw: Send,
   ) {
     this.domain = me.slice(me.lastIndexOf('@') + 1);
+    this.ledger = new Ledger(db);
+    this.outbox = new Outbox(this.ledger, sendRaw, (peer, status) => void this.refused(peer, status));
+    this.typist = new Typing((peer, type, body) => this.fleeting(peer, type, body));
   }
 
-  static async load(me: string, db: Database, send: Send): Promise<Chat> {
-    const chat = new Chat(me, db, send);
-    const conversations = await db.conversations();
-    chat.last = Math.max(0, ...conversations.map((conversation) => conversation.order));
-    chat.show(conversations);
+  static async load(me: string, db: Database, send: Send, name = ''): Promise<Chat> {
+    const chat = new Chat(me, name, db, send);
+    await chat.ledger.load();
     return chat;
+  }
+
+  get conversations() {
+    return this.ledger.conversations;
+  }
+
+  get messages() {
+    return this.ledger.messages;
+  }
+
+  get open() {
+    return this.ledger.open;
+  }
+
+  get more() {
+    return this.ledger.more;
+  }
+
+  /** Who types: users by conversation. */
+  get typing() {
+    return this.typist.shown;
   }
 
   // --- what the user does ---
 
-  async openConversation(peer: string): Promise<void> {
-    this.open.value = peer;
-    const page = await this.db.page(peer, Number.MAX_SAFE_INTEGER, PAGE);
-    if (this.open.value !== peer) return;
-    this.messages.value = page;
-    this.more.value = page.length === PAGE;
+  openConversation(peer: string): Promise<void> {
+    return this.ledger.openConversation(peer);
   }
 
   closeConversation(): void {
-    this.open.value = undefined;
-    this.messages.value = [];
+    this.ledger.closeConversation();
   }
 
-  async older(): Promise<void> {
-    const [peer, first] = [this.open.value, this.messages.value[0]];
-    if (!peer || !first || !this.more.value) return;
-    const page = await this.db.page(peer, first.order, PAGE);
-    if (this.open.value !== peer || this.messages.value[0] !== first) return;
-    this.messages.value = [...page, ...this.messages.value];
-    this.more.value = page.length === PAGE;
+  older(): Promise<void> {
+    return this.ledger.older();
   }
 
   /** Makes a conversation that has no message yet. */
   begin(peer: string): Promise<void> {
-    return this.change(async () => {
-      if (await this.db.conversation(peer)) return;
-      const empty = { peer, name: '', unread: 0, order: nextOrder(this.last, Date.now()), preview: '' };
-      await this.db.put([], [empty]);
-      this.show([empty]);
-    });
+    return this.change(() => this.ledger.describe(peer));
   }
 
   say(peer: string, text: string, replyTo?: string): Promise<void> {
+    return this.put(peer, TEXT, text, replyTo);
+  }
+
+  /** Sends something of any type. */
+  put(peer: string, contentType: string, text: string, replyTo?: string): Promise<void> {
     const written: Message = {
-      peer, id: newId(), mine: true, order: 0, at: Date.now(), contentType: TEXT, text, progress: 'waiting',
-      ...(replyTo ? { replyTo } : {}),
+      peer, id: newId(), mine: true, order: 0, at: Date.now(), contentType, text, progress: 'waiting', ...(replyTo ? { replyTo } : {}),
     };
-    this.stopTyping();
-    return this.change(() => this.keep(written, '', [this.outgoing(written)])).then(() => void this.flush());
+    this.typist.rest();
+    return this.change(() => this.ledger.keep(written, '', [this.outgoing(written)])).then(() => void this.flush());
+  }
+
+  /** A file begins its way: its message waits until the server has it. */
+  attach(file: KeptFile, record: object): Promise<void> {
+    const waiting: Message = {
+      peer: file.peer, id: file.id, mine: true, order: 0, at: Date.now(), contentType: UPLOAD, text: JSON.stringify(record), progress: 'waiting',
+    };
+    return this.change(() => this.ledger.keep(waiting, '', [], file));
+  }
+
+  /** The server has a file: its document goes out as the message. */
+  async attached(peer: string, id: string, contentType: string, document: string): Promise<void> {
+    await this.change(async () => {
+      const old = await this.ledger.db.message(peer, true, id);
+      if (!old) return;
+      const next: Message = { ...old, contentType, text: document };
+      await this.ledger.update(peer, true, id, () => next, [this.outgoing(next)], id);
+    });
+    void this.flush();
+  }
+
+  /** A file that the server does not take. */
+  notAttached(peer: string, id: string, status: number): Promise<void> {
+    return this.change(() => this.ledger.update(peer, true, id, (old) => advance(old, 'failed', status)));
+  }
+
+  drop(message: Message): Promise<void> {
+    return this.change(() => this.ledger.drop(message));
   }
 
   async retry(message: Message): Promise<void> {
-    await this.change(() => this.update(message.peer, true, message.id, again, [this.outgoing(message)]));
+    const outgoing = mediaType(message.contentType) === UPLOAD ? [] : [this.outgoing(message)];
+    await this.change(() => this.ledger.update(message.peer, true, message.id, again, outgoing));
     void this.flush();
   }
 
   /** A call is over: the conversation remembers it. One that was missed is unread. */
   note(record: CallRecord): Promise<void> {
     const mine = record.end !== 'missed';
-    const line: Message = {
-      peer: record.peer, id: newId(), mine, order: 0, at: Date.now(), contentType: CALL, text: JSON.stringify(record),
-      ...(mine ? {} : { seen: false, wantsDisplay: false }),
-    };
-    return this.change(() => this.keep(line, '', []));
+    return this.line(record.peer, CALL, record, mine, mine ? {} : { seen: false, wantsDisplay: false });
   }
 
   /** Puts a sign at a message, or takes the same one back. */
@@ -143,122 +173,134 @@ export class Chat {
   }
 
   async forget(peer: string): Promise<void> {
-    await this.change(async () => {
-      await this.db.remove(peer);
-      this.conversations.value = this.conversations.value.filter((conversation) => conversation.peer !== peer);
-    });
+    await this.change(() => this.ledger.forget(peer));
     if (this.open.value === peer) this.closeConversation();
   }
 
   /** The open conversation is looked at: its messages are seen. */
   seen(peer: string): Promise<void> {
     return this.change(async () => {
-      const conversation = await this.db.conversation(peer);
+      const conversation = await this.ledger.db.conversation(peer);
       if (!conversation || conversation.unread === 0) return;
-      const page = await this.db.page(peer, Number.MAX_SAFE_INTEGER, conversation.unread + PAGE);
+      const page = await this.ledger.db.page(peer, Number.MAX_SAFE_INTEGER, conversation.unread + PAGE);
       const fresh = page.filter((message) => !message.mine && !message.seen);
       const seen = fresh.map((message) => ({ ...message, seen: true }));
       const receipts = fresh.filter((message) => message.wantsDisplay).map((one) => this.receipt(one, 'displayed'));
-      await this.store(seen, { ...conversation, unread: 0 }, receipts);
+      await this.ledger.store(seen, { ...conversation, unread: 0 }, receipts);
       void this.flush();
     });
   }
 
   /** The user types, or has emptied the field. */
   types(peer: string, typed: boolean): void {
-    if (!typed) return this.stopTyping();
+    if (!typed) return this.typist.rest();
     // A plain phone would show it as a message.
-    if (!this.conversations.value.find((one) => one.peer === peer)?.rich) return;
-    if (this.composing && this.composing.peer !== peer) this.stopTyping();
-    const now = Date.now();
-    if (this.composing) clearTimeout(this.composing.timer);
-    if (!this.composing || this.composing.until < now) {
-      this.fleeting(peer, 'application/im-iscomposing+xml', writeComposing(true, REFRESH));
-      this.composing = { peer, until: now + (REFRESH * 1000) / 2, timer: setTimeout(() => undefined) };
-    }
-    this.composing.timer = setTimeout(() => this.stopTyping(true), IDLE * 1000);
+    if (this.ledger.conversation(peer)?.rich || isFocus(peer)) this.typist.types(peer);
   }
 
   /** Nothing is done any more. */
   stop(): void {
-    clearTimeout(this.retrying);
-    this.stopTyping();
-    this.typers.forEach((timer) => clearTimeout(timer));
+    this.outbox.stop();
+    this.typist.stop();
+  }
+
+  // --- groups ---
+
+  /** What is known of a group; `note` is written into it. */
+  async describeGroup(focus: string, what: Partial<GroupInfo>, note?: GroupNote): Promise<void> {
+    await this.change(async () => {
+      const known = (await this.ledger.db.conversation(focus))?.group;
+      const group = { subject: '', icon: '', members: [], contribution: '', ...known, ...what };
+      await this.ledger.describe(focus, { group, name: group.subject, rich: true });
+    });
+    if (note) await this.line(focus, GROUP, note, note.by === this.me, {});
   }
 
   // --- what the network does ---
 
   /** Sends what waits, each conversation in its order. */
-  async flush(): Promise<void> {
-    if (this.flushing) return;
-    this.flushing = true;
-    try {
-      const blocked = new Set<string>();
-      for (let waiting = await this.sendable(blocked); waiting.length > 0; waiting = await this.sendable(blocked)) {
-        for (const one of waiting) {
-          if (blocked.has(one.peer)) continue;
-          const status = await this.sendRaw(uriOf(one.peer), CPIM, one.body);
-          if (isForLater(status)) {
-            blocked.add(one.peer);
-            clearTimeout(this.retrying);
-            this.retrying = setTimeout(() => void this.flush(), AGAIN);
-            continue;
-          }
-          if (one.id !== undefined) {
-            const [id, progress] = [one.id, status < 300 ? ('sent' as const) : ('failed' as const)];
-            await this.change(() => this.update(one.peer, true, id, (old) => advance(old, progress, status)));
-          }
-          await this.db.sent(one.seq);
-        }
-      }
-    } finally {
-      this.flushing = false;
-    }
+  flush(): Promise<void> {
+    return this.outbox.flush();
   }
 
   /** A MESSAGE came in. Done when it is kept. */
   async receive(incoming: Incoming): Promise<void> {
+    const sender = userOf(nameAddr(incoming.from).uri, this.domain);
     if (mediaType(incoming.contentType) !== CPIM) {
-      const { uri } = nameAddr(incoming.from);
-      const from = userOf(uri, this.domain);
-      if (!from) return;
+      if (!sender) return;
       const composing = readComposing(incoming.contentType, incoming.body);
-      if (composing) return this.shows(from, composing);
-      const id = newId();
-      return this.change(() => this.took(from, false, { id, at: new Date(), ...incoming }, incoming.name));
+      if (composing) return this.typist.heard(sender, sender, composing);
+      const { name, contentType, body } = incoming;
+      const came = { peer: sender, from: sender, name, id: newId(), at: new Date(), contentType, body };
+      return this.change(() => this.took(came));
     }
     const envelope = readEnvelope(incoming.body);
     if (!envelope) return;
     const author = nameAddr(envelope.from);
-    const from = this.author(incoming.from, author.uri);
-    const to = userOf(nameAddr(envelope.to).uri, this.domain);
+    const focus = sender !== undefined && isFocus(sender) ? sender : undefined;
+    const from = focus ? userOf(author.uri, this.domain) : this.author(sender, author.uri);
     if (!from) return;
+    const to = userOf(nameAddr(envelope.to).uri, this.domain);
     const mine = from === this.me && to !== undefined && to !== this.me;
-    const peer = mine ? to : from;
+    const peer = focus ?? (mine ? to : from);
+    if (focus && !this.ledger.conversation(focus)) await this.meet(focus);
+    if (!mine) this.onLife(from);
     const notification = readNotification(envelope.contentType, envelope.body);
-    if (notification) return this.change(() => this.heard(peer, mine, notification));
+    if (notification) return this.change(() => this.heard(peer, from, mine, notification));
     const composing = readComposing(envelope.contentType, envelope.body);
-    if (composing) return mine ? undefined : this.shows(peer, composing);
+    if (composing) return mine ? undefined : this.typist.heard(peer, from, composing);
+    if (focus && mediaType(envelope.contentType) === ROSTER_TYPE) return this.told(focus, from, envelope);
     if (envelope.relation && envelope.relation.kind !== 'reply') {
       return this.change(() => this.related(peer, from, envelope));
     }
-    await this.change(() => this.took(peer, mine, envelope, author.name || incoming.name));
-    if (!mine) await this.change(() => this.isRich(peer));
+    await this.change(() => this.took({ ...envelope, peer, from, name: author.name || incoming.name }));
+    if (!mine && !focus) await this.change(() => this.isRich(peer));
     void this.flush();
   }
 
   // --- inside ---
 
+  private change<T>(work: () => Promise<T>): Promise<T> {
+    return this.ledger.change(work);
+  }
+
   /** Whose message it is: whom the server names, unless that is itself or another device of ours. */
-  private author(server: string, envelope: string): string | undefined {
-    const named = userOf(nameAddr(server).uri, this.domain);
+  private author(named: string | undefined, envelope: string): string | undefined {
     const isOther = named !== undefined && named !== this.me && !named.startsWith('rcse-standfw@');
     return isOther ? named : userOf(envelope, this.domain);
   }
 
-  private async sendable(blocked: ReadonlySet<string>): Promise<(Outgoing & { seq: number })[]> {
-    const waiting = await this.db.outbox();
-    return waiting.filter((one) => !blocked.has(one.peer));
+  /** A line that is kept here and sent to nobody. */
+  private line(peer: string, contentType: string, record: object, mine: boolean, more: Partial<Message>): Promise<void> {
+    const text = JSON.stringify(record);
+    const line: Message = { peer, id: newId(), mine, order: 0, at: Date.now(), contentType, text, ...more };
+    return this.change(() => this.ledger.keep(line, '', []));
+  }
+
+  /** A group that we are in, of which nothing was known here. */
+  private async meet(focus: string): Promise<void> {
+    await this.describeGroup(focus, {});
+    this.onGroup(focus);
+  }
+
+  /** What somebody did to a group, out of its log. */
+  private async told(focus: string, by: string, envelope: Envelope): Promise<void> {
+    const changes = readChanges(envelope.body, this.domain);
+    for (const [at, change] of changes.entries()) {
+      const id = `${envelope.id}.${at}`;
+      await this.change(async () => {
+        if (!envelope.id || (await this.ledger.db.message(focus, false, id))) return;
+        const note: GroupNote = { by: change.kind === 'removed' ? change.by || by : by, change };
+        const text = JSON.stringify(note);
+        const line = { peer: focus, id, mine: false, order: 0, at: envelope.at.getTime(), contentType: GROUP, text };
+        await this.ledger.keep(line, '', []);
+      });
+    }
+    this.onGroup(focus);
+  }
+
+  private async refused(peer: string, status: number): Promise<void> {
+    if (isFocus(peer) && [403, 404, 410].includes(status)) await this.describeGroup(peer, { left: true });
   }
 
   private outgoing(message: Message): Outgoing {
@@ -273,9 +315,9 @@ export class Chat {
     return { peer: message.peer, body, id: message.id };
   }
 
-  private envelope(peer: string, contentType: string, body: string): Envelope {
+  private envelope(to: string, contentType: string, body: string): Envelope {
     return {
-      from: `<${uriOf(this.me)}>`, to: `<${uriOf(peer)}>`, at: new Date(), id: newId(),
+      from: namedUri(this.name, this.me), to: `<${uriOf(to)}>`, at: new Date(), id: newId(),
       wants: { delivery: false, display: false }, contentType, body,
     };
   }
@@ -285,13 +327,14 @@ export class Chat {
     const { peer, mine, id } = message;
     const disposition = kind === 'reaction' ? { disposition: 'Reaction' } : {};
     const body = writeEnvelope({ ...this.envelope(peer, TEXT, text), relation: { kind, id }, ...disposition });
-    await this.change(() => this.update(peer, mine, id, how, [{ peer, body }]));
+    await this.change(() => this.ledger.update(peer, mine, id, how, [{ peer, body }]));
     void this.flush();
   }
 
-  private receipt(message: { peer: string; id: string; at: number }, state: 'delivered' | 'displayed'): Outgoing {
+  /** In a group it goes to the focus, for the author. */
+  private receipt(message: Pick<Message, 'peer' | 'id' | 'at' | 'from'>, state: 'delivered' | 'displayed'): Outgoing {
     const xml = writeNotification(message.id, new Date(message.at), state, uriOf(this.me));
-    const envelope = { ...this.envelope(message.peer, 'message/imdn+xml', xml), disposition: 'notification' };
+    const envelope = { ...this.envelope(message.from ?? message.peer, 'message/imdn+xml', xml), disposition: 'notification' };
     return { peer: message.peer, body: writeEnvelope(envelope) };
   }
 
@@ -299,118 +342,59 @@ export class Chat {
     void this.sendRaw(uriOf(peer), CPIM, writeEnvelope(this.envelope(peer, contentType, body)));
   }
 
-  private stopTyping(tell = false): void {
-    if (!this.composing) return;
-    clearTimeout(this.composing.timer);
-    // A message says it as well (RFC 3994 §3.2).
-    if (tell) this.fleeting(this.composing.peer, 'application/im-iscomposing+xml', writeComposing(false, 0));
-    this.composing = undefined;
-  }
-
-  private shows(peer: string, composing: { active: boolean; refresh: number }): void {
-    clearTimeout(this.typers.get(peer));
-    this.typers.delete(peer);
-    const typing = new Set(this.typing.value);
-    if (composing.active) {
-      typing.add(peer);
-      const over = setTimeout(() => this.shows(peer, { active: false, refresh: 0 }), composing.refresh * 1000);
-      this.typers.set(peer, over);
-    } else {
-      typing.delete(peer);
-    }
-    this.typing.value = typing;
-  }
-
   private async isRich(peer: string): Promise<void> {
-    const conversation = await this.db.conversation(peer);
+    const conversation = await this.ledger.db.conversation(peer);
     if (!conversation || conversation.rich) return;
-    await this.store([], { ...conversation, rich: true });
+    await this.ledger.describe(peer, { rich: true });
   }
 
   /** A message of somebody else, or of another device of ours. A second copy changes nothing. */
-  private async took(
-    peer: string,
-    mine: boolean,
-    from: { id: string; at: Date; contentType: string; body: string; wants?: Envelope['wants']; relation?: Relation },
-    name: string,
-  ): Promise<void> {
-    const id = from.id || newId();
-    if (await this.db.message(peer, mine, id)) return;
-    this.shows(peer, { active: false, refresh: 0 });
+  private async took(came: Came): Promise<void> {
+    const { peer, from, wants, relation } = came;
+    const [mine, inGroup] = [from === this.me, isFocus(peer)];
+    const id = came.id || newId();
+    if (await this.ledger.db.message(peer, mine, id)) return;
+    this.typist.heard(peer, from, { active: false, refresh: 0 });
     const message: Message = {
-      peer, id, mine, order: 0, at: from.at.getTime(), contentType: from.contentType, text: from.body,
-      ...(mine ? { progress: 'sent' as const } : { seen: false, wantsDisplay: from.wants?.display ?? false }),
-      ...(from.relation?.kind === 'reply' ? { replyTo: from.relation.id } : {}),
+      peer, id, mine, order: 0, at: came.at.getTime(), contentType: came.contentType, text: came.body,
+      ...(mine ? { progress: 'sent' as const } : { seen: false, wantsDisplay: wants?.display ?? false }),
+      ...(inGroup && !mine ? { from, fromName: came.name } : {}),
+      ...(relation?.kind === 'reply' ? { replyTo: relation.id } : {}),
     };
-    const wanted = !mine && from.wants?.delivery && from.id;
-    await this.keep(message, mine ? '' : name, wanted ? [this.receipt(message, 'delivered')] : []);
+    const wanted = !mine && wants?.delivery && came.id;
+    await this.ledger.keep(message, mine || inGroup ? '' : came.name, wanted ? [this.receipt(message, 'delivered')] : []);
     if (!mine) this.onNews(message);
   }
 
-  private async heard(peer: string, mine: boolean, said: { id: string; state: 'delivered' | 'displayed' | 'failed' }) {
-    if (!mine) return this.update(peer, true, said.id, (old) => advance(old, said.state));
+  private async heard(peer: string, from: string, mine: boolean, said: { id: string; state: 'delivered' | 'displayed' | 'failed' }) {
+    const { id, state } = said;
+    if (!mine) {
+      const others = (one: Conversation | undefined) => (one?.group?.members ?? []).map(({ user }) => user).filter((user) => user !== this.me);
+      return this.ledger.update(peer, true, id, (old, conversation) => {
+        if (!isFocus(peer)) return advance(old, state);
+        return state === 'failed' ? old : reach(old, from, state, others(conversation));
+      });
+    }
     // Another device of ours has shown it.
-    if (said.state !== 'displayed') return;
-    const message = await this.db.message(peer, false, said.id);
-    const conversation = await this.db.conversation(peer);
+    if (state !== 'displayed') return;
+    const message = await this.ledger.db.message(peer, false, id);
+    const conversation = await this.ledger.db.conversation(peer);
     if (!message || message.seen || !conversation) return;
-    await this.store([{ ...message, seen: true }], { ...conversation, unread: Math.max(0, conversation.unread - 1) });
+    await this.ledger.store([{ ...message, seen: true }], { ...conversation, unread: Math.max(0, conversation.unread - 1) });
   }
 
   private async related(peer: string, from: string, envelope: Envelope): Promise<void> {
     const { kind, id } = envelope.relation!;
     if (kind === 'reaction') {
       const sign = envelope.body.trim();
-      for (const mine of [true, false]) await this.update(peer, mine, id, (old) => react(old, from, sign));
+      for (const mine of [true, false]) await this.ledger.update(peer, mine, id, (old) => react(old, from, sign));
     } else {
       // Only who wrote a message may change it.
       const mine = from === this.me;
-      await this.update(peer, mine, id, (old) => (kind === 'edit' ? edit(old, envelope.body) : recall(old)));
+      await this.ledger.update(peer, mine, id, (old) => {
+        if (!mine && isFocus(peer) && old.from !== from) return old;
+        return kind === 'edit' ? edit(old, envelope.body) : recall(old);
+      });
     }
-  }
-
-  private async update(
-    peer: string,
-    mine: boolean,
-    id: string,
-    how: (old: Message) => Message,
-    outgoing: Outgoing[] = [],
-  ): Promise<void> {
-    const old = await this.db.message(peer, mine, id);
-    if (!old) return;
-    const message = how(old);
-    if (message === old) return;
-    const conversation = await this.db.conversation(peer);
-    await this.store([message], withMessage(conversation, message, ''), outgoing);
-  }
-
-  /** A new message gets its place at the end. */
-  private async keep(message: Message, name: string, outgoing: Outgoing[]): Promise<void> {
-    this.last = nextOrder(this.last, Date.now());
-    const placed = { ...message, order: this.last };
-    const conversation = withMessage(await this.db.conversation(message.peer), placed, name);
-    if (!message.mine) conversation.unread += 1;
-    await this.store([placed], conversation, outgoing);
-  }
-
-  private async store(messages: Message[], conversation: Conversation, outgoing: Outgoing[] = []): Promise<void> {
-    await this.db.put(messages, [conversation], outgoing);
-    this.show([conversation]);
-    if (this.open.value !== conversation.peer) return;
-    const shown = new Map(this.messages.value.map((message) => [`${message.mine} ${message.id}`, message]));
-    for (const message of messages) shown.set(`${message.mine} ${message.id}`, message);
-    this.messages.value = [...shown.values()].sort((one, other) => one.order - other.order);
-  }
-
-  private show(changed: Conversation[]): void {
-    const all = new Map(this.conversations.value.map((conversation) => [conversation.peer, conversation]));
-    for (const conversation of changed) all.set(conversation.peer, conversation);
-    this.conversations.value = [...all.values()].sort((one, other) => other.order - one.order);
-  }
-
-  private change<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.turn.then(work);
-    this.turn = next.catch(() => undefined);
-    return next;
   }
 }

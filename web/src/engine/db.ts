@@ -2,9 +2,9 @@
 
 import type { Conversation, Message } from './model';
 
-const VERSION = 1;
+const VERSION = 2;
 
-type StoreName = 'messages' | 'conversations';
+type StoreName = 'messages' | 'conversations' | 'files' | 'values';
 
 /** What is to be sent, in the order of writing. */
 export interface Outgoing {
@@ -17,18 +17,32 @@ export interface Outgoing {
   id?: string;
 }
 
+/** A file that is to go to the server, under the Message-ID that it will have. */
+export interface KeptFile {
+  id: string;
+  peer: string;
+  blob: Blob;
+  thumbnail?: Blob;
+  /** By which the server knows the upload. */
+  tid: string;
+}
+
 export class Database {
   private constructor(private readonly db: IDBDatabase) {}
 
   static open(account: string): Promise<Database> {
     return new Promise((resolve, reject) => {
       const request = indexedDB.open(`chappe:${account}`, VERSION);
-      request.onupgradeneeded = () => {
+      request.onupgradeneeded = ({ oldVersion }) => {
         const db = request.result;
-        const messages = db.createObjectStore('messages', { keyPath: ['peer', 'mine_', 'id'] });
-        messages.createIndex('order', ['peer', 'order']);
-        db.createObjectStore('conversations', { keyPath: 'peer' });
-        db.createObjectStore('outbox', { keyPath: 'seq', autoIncrement: true });
+        if (oldVersion < 1) {
+          const messages = db.createObjectStore('messages', { keyPath: ['peer', 'mine_', 'id'] });
+          messages.createIndex('order', ['peer', 'order']);
+          db.createObjectStore('conversations', { keyPath: 'peer' });
+          db.createObjectStore('outbox', { keyPath: 'seq', autoIncrement: true });
+        }
+        db.createObjectStore('files', { keyPath: 'id' });
+        db.createObjectStore('values');
       };
       request.onsuccess = () => {
         // Another tab wants a newer version: it shall not wait for us.
@@ -55,15 +69,17 @@ export class Database {
     return this.get('messages', [peer, mine ? 1 : 0, id]);
   }
 
-  /** Writes messages, conversations and what is to be sent: all of it, or nothing. */
-  async put(messages: Message[], conversations: Conversation[], outgoing: Outgoing[] = []): Promise<void> {
-    const transaction = this.db.transaction(['messages', 'conversations', 'outbox'], 'readwrite');
+  /** Writes messages, conversations and what is to be sent: all of it, or nothing. A file that is there now is not kept here any more. */
+  async put(messages: Message[], conversations: Conversation[], outgoing: Outgoing[] = [], file?: KeptFile | string): Promise<void> {
+    const transaction = this.db.transaction(['messages', 'conversations', 'outbox', 'files'], 'readwrite');
     for (const message of messages) {
       // A key cannot hold a boolean.
       transaction.objectStore('messages').put({ ...message, mine_: message.mine ? 1 : 0 });
     }
     for (const conversation of conversations) transaction.objectStore('conversations').put(conversation);
     for (const one of outgoing) transaction.objectStore('outbox').add(one);
+    if (typeof file === 'string') transaction.objectStore('files').delete(file);
+    else if (file) transaction.objectStore('files').put(file);
     await done(transaction);
   }
 
@@ -98,6 +114,35 @@ export class Database {
     const range = IDBKeyRange.bound([peer, 0], [peer, 2]);
     transaction.objectStore('messages').delete(range);
     transaction.objectStore('conversations').delete(peer);
+    await done(transaction);
+  }
+
+  /** Removes one message, and the file that it was to become. */
+  async drop(message: Message): Promise<void> {
+    const transaction = this.db.transaction(['messages', 'files'], 'readwrite');
+    transaction.objectStore('messages').delete([message.peer, message.mine ? 1 : 0, message.id]);
+    transaction.objectStore('files').delete(message.id);
+    await done(transaction);
+  }
+
+  /** Ids of the files that wait. */
+  async waitingFiles(): Promise<string[]> {
+    const keys = await result(this.db.transaction('files').objectStore('files').getAllKeys());
+    return keys.map(String);
+  }
+
+  file(id: string): Promise<KeptFile | undefined> {
+    return this.get('files', id);
+  }
+
+  /** Something else that is remembered. */
+  value<T>(name: string): Promise<T | undefined> {
+    return this.get('values', name);
+  }
+
+  async setValue(name: string, value: unknown): Promise<void> {
+    const transaction = this.db.transaction('values', 'readwrite');
+    transaction.objectStore('values').put(value, name);
     await done(transaction);
   }
 

@@ -31,10 +31,12 @@ export interface PhoneEvents {
   call(invitation: Invitation): void;
 }
 
-/** Standalone messages of CPM, of any size; calls. */
-const TAGS = [
+/** Standalone messages of CPM, of any size, and what changes in groups; files by HTTP and places; calls. */
+export const TAGS = [
   '+g.3gpp.icsi-ref="urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.msg"',
+  '+g.3gpp.iari-ref="urn%3Aurn-7%3A3gpp-application.ims.iari.rcs.fthttp,urn%3Aurn-7%3A3gpp-application.ims.iari.rcs.geopush"',
   '+g.gsma.rcs.cpm.pager-large',
+  '+g.chappe.group-news',
   'audio',
   'video',
 ];
@@ -206,6 +208,10 @@ export class Phone {
     // Not all at once after a restart of the server.
     this.timer = setTimeout(() => void this.connect(), this.pause * (0.5 + Math.random() / 2));
     this.pause = Math.min(this.pause * 2, LONGEST_PAUSE);
+  }
+
+  get isOnline(): boolean {
+    return this.state === 'online';
   }
 
   private tell(state: PhoneState): void {

@@ -1,12 +1,12 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { Session, rememberedAccount } from '../engine/session';
-import { shortName } from '../wire/address';
 import { CallView } from './CallView';
 import { ConversationList } from './ConversationList';
 import { ConversationView } from './ConversationView';
 import { Tower } from './icons';
 import { SignIn } from './SignIn';
+import { summary } from './summary';
 import { t } from './strings';
 
 /** The conversation that the address bar names. */
@@ -54,8 +54,8 @@ function Shell({ session, onEnd }: { session: Session; onEnd: () => void }) {
   useEffect(() => {
     chat.onNews = (message) => {
       if (document.hasFocus() || typeof Notification === 'undefined' || Notification.permission !== 'granted') return;
-      const title = t('newMessage', { name: shortName(message.peer, session.domain) });
-      const shown = new Notification(title, { body: message.text.slice(0, 160), tag: message.peer });
+      const title = t('newMessage', { name: session.nameOf(message.from ?? message.peer, message.fromName) });
+      const shown = new Notification(title, { body: summary(message), tag: message.peer });
       shown.onclick = () => {
         window.focus();
         location.hash = `/${encodeURIComponent(message.peer)}`;

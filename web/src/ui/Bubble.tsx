@@ -1,63 +1,74 @@
-// One message.
+// One message, or a line about what happened.
 
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
 import type { CallRecord } from '../engine/calls';
-import { CALL, type Message } from '../engine/model';
+import { CALL, GROUP, type GroupNote, type Message, kindOf } from '../engine/model';
+import type { Session } from '../engine/session';
 import { mediaType } from '../wire/headers';
+import { Avatar } from './Avatar';
 import { endText } from './CallView';
-import { duration, pieces, timeOfDay } from './format';
-import { Alert, Check, Checks, Clock, Phone, Smile, Video } from './icons';
+import { CardContent } from './content/Card';
+import { FileContent } from './content/File';
+import { PlaceContent } from './content/Place';
+import { duration, hueOf, pieces, timeOfDay } from './format';
+import { Alert, Check, Checks, Clock, People, Phone, Video } from './icons';
+import { type Acts, MessageMenu } from './MessageMenu';
+import { Reached } from './Reached';
+import { summary } from './summary';
 import { t } from './strings';
 
-const SIGNS = ['👍', '❤️', '😂', '😮', '😢', '🙏'];
-
-export interface Acts {
-  reply(message: Message): void;
-  edit(message: Message): void;
-  recall(message: Message): void;
-  react(message: Message, sign: string): void;
-  retry(message: Message): void;
-}
-
 interface Props {
+  session: Session;
   message: Message;
   /** Whose it is, in words. */
   author: string;
+  /** It is said whose it is, and shown: the first of several in a group. */
+  isFirst: boolean;
+  inGroup: boolean;
   /** What it answers, where that is known here. */
   answered: Message | undefined;
   answeredAuthor: string;
   acts: Acts;
 }
 
-export function Bubble({ message, author, answered, answeredAuthor, acts }: Props) {
+export function Bubble(props: Props) {
+  const { session, message, author, isFirst, inGroup, answered, answeredAuthor, acts } = props;
+  const looks = useSignal(false);
   if (message.contentType === CALL) return <CallLine message={message} />;
+  if (message.contentType === GROUP) return <GroupLine message={message} session={session} />;
   const signs = Object.values(message.reactions ?? {});
+  const theirs = inGroup && !message.mine;
   return (
-    <li class={message.mine ? 'bubble mine' : 'bubble'} id={`m-${message.id}`}>
+    <li class={`bubble${message.mine ? ' mine' : ''}${isFirst ? ' first' : ''}`} id={`m-${message.id}`}>
+      {theirs && <span class="whose">{isFirst && <Avatar user={message.from ?? ''} name={author} />}</span>}
       <article aria-label={author}>
+        {theirs && isFirst && <strong class="author" style={{ '--hue': hueOf(message.from ?? '') }}>{author}</strong>}
         {answered && (
           <a class="quote" href={`#m-${answered.id}`} onClick={(event) => jump(event, answered.id)}>
             <strong>{answeredAuthor}</strong>
-            <span>{answered.recalled ? t('recalled') : answered.text.slice(0, 160)}</span>
+            <span>{answered.recalled ? t('recalled') : summary(answered)}</span>
           </a>
         )}
-        <Text message={message} />
+        <Content message={message} session={session} />
         <footer>
           {message.edited && !message.recalled && <span>{t('edited')}</span>}
           <time dateTime={new Date(message.at).toISOString()}>{timeOfDay(message.at)}</time>
           {message.mine && <Mark message={message} />}
         </footer>
-        {message.progress === 'failed' && (
-          <button class="retry" onClick={() => acts.retry(message)}>{t('tryAgain')}</button>
-        )}
-        {signs.length > 0 && (
-          <p class="signs"><span class="hidden">{t('reactions')}: </span>{signs.join(' ')}</p>
-        )}
+        {message.progress === 'failed' && <button class="retry" onClick={() => acts.retry(message)}>{t('tryAgain')}</button>}
+        {signs.length > 0 && <p class="signs"><span class="hidden">{t('reactions')}: </span>{counted(signs)}</p>}
       </article>
-      {!message.recalled && <Menu message={message} acts={acts} />}
+      {!message.recalled && <MessageMenu message={message} acts={acts} onInfo={inGroup && message.mine ? () => (looks.value = true) : undefined} />}
+      {looks.value && <Reached message={message} session={session} onClose={() => (looks.value = false)} />}
     </li>
   );
+}
+
+/** `👍 2 ❤️` */
+function counted(signs: string[]): string {
+  const counts = new Map<string, number>();
+  for (const sign of signs) counts.set(sign, (counts.get(sign) ?? 0) + 1);
+  return [...counts].map(([sign, count]) => (count > 1 ? `${sign} ${count}` : sign)).join(' ');
 }
 
 function CallLine({ message }: { message: Message }) {
@@ -72,6 +83,30 @@ function CallLine({ message }: { message: Message }) {
   );
 }
 
+function GroupLine({ message, session }: { message: Message; session: Session }) {
+  return (
+    <li class="event">
+      <People />
+      <span>{groupText(JSON.parse(message.text) as GroupNote, session)}</span>
+      <time dateTime={new Date(message.at).toISOString()}>{timeOfDay(message.at)}</time>
+    </li>
+  );
+}
+
+function groupText({ by, change }: GroupNote, session: Session): string {
+  const name = (user: string) => (user === session.account.user ? t('you') : session.nameOf(user));
+  const whose = by ? name(by) : '';
+  switch (change.kind) {
+    case 'created': return t('gCreated', { by: whose });
+    case 'over': return t('gOver');
+    case 'joined': return t('gJoined', { by: whose, who: change.users.map(name).join(', ') });
+    case 'left': return t('gLeft', { who: change.users.map(name).join(', ') });
+    case 'removed': return t('gRemoved', { by: whose, who: change.users.map(name).join(', ') });
+    case 'subject': return change.subject ? t('gSubject', { by: whose, subject: change.subject }) : t('gNoSubject', { by: whose });
+    case 'icon': return t('gIcon', { by: whose });
+  }
+}
+
 function jump(event: MouseEvent, id: string): void {
   event.preventDefault();
   const target = document.getElementById(`m-${id}`);
@@ -80,16 +115,23 @@ function jump(event: MouseEvent, id: string): void {
   setTimeout(() => target?.classList.remove('found'), 1500);
 }
 
-function Text({ message }: { message: Message }) {
+function Content({ message, session }: { message: Message; session: Session }) {
   if (message.recalled) return <p class="text quiet">{t('recalled')}</p>;
-  if (!mediaType(message.contentType).startsWith('text/')) {
-    return <p class="text quiet">{t('unknownContent', { type: mediaType(message.contentType) })}</p>;
+  switch (kindOf(message.contentType, message.text)) {
+    case 'text': return <Text text={message.text} />;
+    case 'place': return <PlaceContent xml={message.text} />;
+    case 'card': return <CardContent session={session} text={message.text} />;
+    case 'other': return <p class="text quiet">{t('unknownContent', { type: mediaType(message.contentType) })}</p>;
+    default: return <FileContent message={message} session={session} />;
   }
+}
+
+function Text({ text }: { text: string }) {
   // A few signs alone are shown large.
-  const large = /^(\p{Extended_Pictographic}|\p{Emoji_Modifier}|\u200d|\ufe0f){1,8}$/u.test(message.text.trim());
+  const large = /^(\p{Extended_Pictographic}|\p{Emoji_Modifier}|\u200d|\ufe0f){1,8}$/u.test(text.trim());
   return (
     <p class={large ? 'text large' : 'text'} dir="auto">
-      {pieces(message.text).map((piece) =>
+      {pieces(text).map((piece) =>
         piece.href ? <a href={piece.href} target="_blank" rel="noopener noreferrer">{piece.text}</a> : piece.text,
       )}
     </p>
@@ -107,70 +149,5 @@ function Mark({ message }: { message: Message }) {
       {progress === 'failed' && <Alert />}
       <span class="hidden">{text}</span>
     </span>
-  );
-}
-
-function Menu({ message, acts }: { message: Message; acts: Acts }) {
-  const open = useSignal(false);
-  const root = useRef<HTMLDivElement>(null);
-  const isText = mediaType(message.contentType).startsWith('text/');
-  useEffect(() => {
-    if (!open.value) return;
-    const first = root.current?.querySelector<HTMLButtonElement>('[role=menuitem]');
-    first?.focus();
-    const leave = (event: Event) => {
-      if (!root.current?.contains(event.target as Node)) open.value = false;
-    };
-    addEventListener('pointerdown', leave);
-    return () => removeEventListener('pointerdown', leave);
-  }, [open.value]);
-  const keys = (event: KeyboardEvent) => {
-    if (!open.value) return;
-    const items = [...(root.current?.querySelectorAll<HTMLButtonElement>('[role=menuitem]') ?? [])];
-    const at = items.indexOf(document.activeElement as HTMLButtonElement);
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    if (step !== undefined) {
-      event.preventDefault();
-      items[(at + step + items.length) % items.length]?.focus();
-    } else if (event.key === 'Escape') {
-      open.value = false;
-      root.current?.querySelector<HTMLButtonElement>('.opener')?.focus();
-    }
-  };
-  const act = (what: () => void) => () => {
-    open.value = false;
-    what();
-  };
-  return (
-    <div class="menu" ref={root} onKeyDown={keys}>
-      <button class="plain opener" aria-haspopup="menu" aria-expanded={open.value} aria-label={t('actions')}
-        onClick={() => (open.value = !open.value)}>
-        <Smile />
-      </button>
-      {open.value && (
-        <div role="menu" aria-label={t('actions')}>
-          <div class="row" role="none">
-            {SIGNS.map((sign) => (
-              <button role="menuitem" key={sign} aria-label={t('react', { sign })}
-                onClick={act(() => acts.react(message, sign))}>
-                {sign}
-              </button>
-            ))}
-          </div>
-          <button role="menuitem" onClick={act(() => acts.reply(message))}>{t('reply')}</button>
-          {isText && (
-            <button role="menuitem" onClick={act(() => void navigator.clipboard?.writeText(message.text))}>
-              {t('copy')}
-            </button>
-          )}
-          {message.mine && isText && (
-            <button role="menuitem" onClick={act(() => acts.edit(message))}>{t('edit')}</button>
-          )}
-          {message.mine && (
-            <button role="menuitem" onClick={act(() => acts.recall(message))}>{t('recall')}</button>
-          )}
-        </div>
-      )}
-    </div>
   );
 }

@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { Close } from './icons';
 import { t } from './strings';
 
-export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren }) {
+export function Dialog(props: { title: string; onClose: () => void; children: ComponentChildren; wide?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     dialog.current?.showModal();
@@ -13,7 +13,7 @@ export function Dialog(props: { title: string; onClose: () => void; children: Co
     if (event.target === dialog.current) props.onClose();
   };
   return (
-    <dialog ref={dialog} aria-labelledby="dialog-title" onClose={props.onClose} onClick={outside}>
+    <dialog ref={dialog} class={props.wide ? 'wide' : ''} aria-labelledby="dialog-title" onClose={props.onClose} onClick={outside}>
       <div class="dialog">
         <header>
           <h2 id="dialog-title">{props.title}</h2>

@@ -67,3 +67,18 @@ export function duration(seconds: number): string {
   const shown = parts[0] === 0 ? parts.slice(1) : parts;
   return shown.map((part, at) => (at === 0 ? `${part}` : `${part}`.padStart(2, '0'))).join(':');
 }
+
+const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'] as const;
+
+/** `12 kB`, `3.4 MB`. */
+export function bytes(size: number): string {
+  const at = size < 1000 ? 0 : size < 1_000_000 ? 1 : size < 1_000_000_000 ? 2 : 3;
+  const value = size / 1000 ** at;
+  const digits = at > 0 && value < 10 ? 1 : 0;
+  return new Intl.NumberFormat(locale, { style: 'unit', unit: units[at]!, maximumFractionDigits: digits }).format(value);
+}
+
+/** `Ada, Bob and Carol` in the user's language. */
+export function names(all: readonly string[]): string {
+  return new Intl.ListFormat(locale, { type: 'conjunction' }).format(all);
+}

@@ -55,3 +55,14 @@ function decode(text: string): string {
 function encode(text: string): string {
   return encodeURIComponent(text).replace(/%(26|3D|2B|24|2C|3B|3F|2F)/g, (escaped) => decodeURIComponent(escaped));
 }
+
+/** Whether a user is the focus of a group: `g` and 32 digits, as our server names them. */
+export function isFocus(user: string): boolean {
+  return /^g[0-9a-f]{32}@/.test(user);
+}
+
+/** `"Ada" <sip:ada@example.com>`; without a name only the URI in brackets. */
+export function namedUri(name: string, user: string): string {
+  const shown = name.replace(/[\u0000-\u001f"\\<>]/g, '').trim();
+  return `${shown ? `"${shown}" ` : ''}<${uriOf(user)}>`;
+}

@@ -131,7 +131,7 @@ impl Room {
                 self.ask(key, after);
                 return Next::Wait;
             };
-            let device = Device { name: &seat.device, announcements: false };
+            let device = Device { name: &seat.device, announcements: seat.wants_news() };
             let user = member.user.clone();
             if reader::is_due(&logged.head(), member, device) {
                 if !self.withholds(&user, &logged) {
@@ -200,12 +200,19 @@ impl Room {
 
     /// Sends an entry by MESSAGE.
     pub(super) fn page(&mut self, key: &Key, logged: &Arc<Logged>) {
-        let (Some(binding), Some(envelope)) = (self.binding(key), &logged.envelope) else {
+        let Some(binding) = self.binding(key) else {
             if let Some(seat) = self.seats.get_mut(key) {
                 seat.rewind();
                 seat.away = true;
             }
             return;
+        };
+        let told = logged.told(&self.id, &self.focus).and_then(|told| {
+            let parts: [&[u8]; 2] = [self.id.as_str().as_bytes(), &logged.seq.to_be_bytes()];
+            self.envelope(key, &parts, CPIM_TYPE, told).ok()
+        });
+        let Some(envelope) = logged.envelope.as_ref().or(told.as_ref()) else {
+            return self.confirmed(key, logged.seq, None);
         };
         let name = logged.from().map_or_else(String::new, |from| {
             let of_member = self.group.members.get(from).and_then(|member| member.display_name.clone());
@@ -221,6 +228,20 @@ impl Room {
             }
             // Nothing that such a device could show.
             None => self.confirmed(key, logged.seq, Some(415)),
+        }
+    }
+
+    /// Sends something that is of use now or never, by MESSAGE.
+    pub(super) fn page_now(&self, key: &Key, body: Bytes) {
+        let Some(seat) = self.seats.get(key).filter(|seat| seat.wants_news() && !seat.away && seat.call.is_none())
+        else {
+            return;
+        };
+        let (Some(binding), Ok(envelope)) = (self.binding(key), self.envelope(key, &[], CPIM_TYPE, body)) else {
+            return;
+        };
+        if let Some(page) = Page::new(&self.core, &envelope, &self.focus, &seat.user.to_uri(), "", true) {
+            page::send(&self.core, &self.id, key.clone(), page::NOW, binding, page);
         }
     }
 

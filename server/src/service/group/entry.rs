@@ -3,8 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use chappe_chat::Envelope;
 use chappe_chat::envelope::Stamp;
-use chappe_chat::group::Announcement;
 use chappe_chat::group::reader::{Head, Kind};
+use chappe_chat::group::told::{self, TOLD_TYPE};
+use chappe_chat::group::{Announcement, GroupId};
 use chappe_sip::Aor;
 use chappe_store::{GroupEntry, NewGroupEntry, Receipt};
 
@@ -18,24 +19,35 @@ pub(super) struct Logged {
     to: Option<Aor>,
     /// `None` for an announcement.
     pub envelope: Option<Envelope>,
+    pub announcement: Option<Announcement>,
+    at_ms: u64,
 }
 
 impl Logged {
     /// `None` for what cannot be read.
     pub(super) fn read(entry: &GroupEntry) -> Option<Logged> {
-        Logged::of(entry.seq, &entry.from, entry.to.as_deref(), entry.message_id.as_deref(), &entry.content)
+        let message_id = entry.message_id.as_deref();
+        Logged::of(entry.seq, entry.at_ms, &entry.from, entry.to.as_deref(), message_id, &entry.content)
     }
 
     /// What has just been written.
     pub(super) fn written(seq: u64, entry: &NewGroupEntry) -> Option<Logged> {
-        Logged::of(seq, &entry.from, entry.to.as_deref(), entry.message_id.as_deref(), &entry.content)
+        let message_id = entry.message_id.as_deref();
+        Logged::of(seq, entry.at_ms, &entry.from, entry.to.as_deref(), message_id, &entry.content)
     }
 
-    fn of(seq: u64, from: &str, to: Option<&str>, message_id: Option<&str>, content: &Bytes) -> Option<Logged> {
+    fn of(
+        seq: u64,
+        at_ms: u64,
+        from: &str,
+        to: Option<&str>,
+        message_id: Option<&str>,
+        content: &Bytes,
+    ) -> Option<Logged> {
         let (kind, device, headers, body) = split(content)?;
-        let envelope = match kind {
-            Kind::Announcement => None,
-            _ => Some(Envelope::stored(&headers, body, message_id).ok()?),
+        let (envelope, announcement) = match kind {
+            Kind::Announcement => (None, Announcement::decode(std::str::from_utf8(&body).ok()?)),
+            _ => (Some(Envelope::stored(&headers, body, message_id).ok()?), None),
         };
         Some(Logged {
             seq,
@@ -44,7 +56,22 @@ impl Logged {
             device,
             to: to.map(Aor::from_canonical),
             envelope,
+            announcement,
+            at_ms,
         })
+    }
+
+    /// An announcement as a message of whoever made the change; `None` for what is not told.
+    pub(super) fn told(&self, group: &GroupId, focus: &str) -> Option<Bytes> {
+        let what = self.announcement.as_ref()?;
+        let document = told::document(focus, what)?;
+        let by = what.by.as_ref().map_or_else(|| focus.to_owned(), Aor::to_uri);
+        let written = chappe_imdn::Envelope::new(&by, focus)
+            .namespace("imdn", chappe_imdn::IMDN_NAMESPACE)
+            .header("imdn.Message-ID", &format!("{group}-{}", self.seq))
+            .header("DateTime", &chappe_imdn::date_time(self.at_ms))
+            .content(TOLD_TYPE, &[], document.as_bytes());
+        Some(written.into())
     }
 
     pub(super) fn head(&self) -> Head<'_> {

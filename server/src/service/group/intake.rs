@@ -171,6 +171,13 @@ impl Room {
                 Err(Failed::Store) => return taken.tell(self, Err(NotTaken::Busy)),
             }
         }
+        // A MESSAGE has its answer at once; in a session it is a message of its own.
+        if let Taken::Sip(answering) = taken {
+            let refused = results.iter().find_map(|(_, result)| result.err());
+            let (status, headers) =
+                refused.map_or((200, Vec::new()), |refused| Failed::from(refused).answer(&self.core));
+            return answering.give(&self.core, status, &headers);
+        }
         taken.tell(self, Ok(()));
         let text = data::response(&request.id, &results);
         let written = chappe_imdn::Envelope::new(&self.focus, &user.to_uri())
@@ -190,8 +197,13 @@ impl Room {
         let written: Bytes =
             chappe_imdn::Envelope::new(&from, &self.focus).content(chappe_imdn::COMPOSING_TYPE, &[], &content).into();
         for (other, seat) in &self.seats {
-            if other.0 != key.0 && seat.is_open() && !super::account::blocks(&self.core, &seat.user, &user) {
+            if other.0 == key.0 || super::account::blocks(&self.core, &seat.user, &user) {
+                continue;
+            }
+            if seat.is_open() {
                 self.send_now(other, written.clone());
+            } else {
+                self.page_now(other, written.clone());
             }
         }
     }

@@ -17,6 +17,9 @@ use crate::service::drain;
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
+/// The number of what is in no log.
+pub(super) const NOW: u64 = 0;
+
 /// A MESSAGE that waits for its answer.
 pub struct Attempt {
     group: GroupId,

@@ -308,7 +308,7 @@ impl Room {
         self.stirred.insert(key.0.clone());
         let window = self.core.groups.settings.window;
         if !self.seats.contains_key(key) {
-            let confirmed = self.cursor_of(key);
+            let confirmed = self.cursor_of(key, &abilities);
             self.seats.insert(key.clone(), Seat::new(user.clone(), key.1.clone(), abilities, confirmed, window));
             self.core.groups.counts.seats.fetch_add(1, Ordering::Relaxed);
             self.moved(key, confirmed);
@@ -317,11 +317,13 @@ impl Room {
     }
 
     /// Where a device goes on: where it was; one that is new, where the others of its user are.
-    pub(super) fn cursor_of(&self, key: &Key) -> u64 {
+    pub(super) fn cursor_of(&self, key: &Key, abilities: &Capabilities) -> u64 {
         let since =
             self.group.members.get(&Aor::from_canonical(key.0.clone())).map_or(self.last, |member| member.since);
         let known = self.cursors.get(key).copied();
         let of_user = || self.cursors.iter().filter(|((user, _), _)| *user == key.0).map(|(_, upto)| *upto).max();
+        // One that hears news is told that it was brought.
+        let since = if abilities.group_news { since.saturating_sub(1) } else { since };
         known.or_else(of_user).unwrap_or(0).max(since)
     }
 

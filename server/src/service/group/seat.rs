@@ -129,6 +129,11 @@ impl Seat {
         self.no_sessions || self.abilities.access() == Access::Pager
     }
 
+    /// It hears of changes by MESSAGE, and of who types.
+    pub(super) fn wants_news(&self) -> bool {
+        self.is_paged() && self.abilities.group_news && self.abilities.receipts
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.call.as_ref().is_some_and(|call| call.state == State::Open)
     }
