@@ -1,6 +1,7 @@
 // The web client of the server: each page is a browser of its own, in which a user types and clicks.
 import { createRequire } from 'node:module';
 import { PATIENCE, browser, overhear, run } from './driver.mjs';
+import { rcs } from './web_rcs.mjs';
 
 const axe = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const pages = [];
@@ -10,13 +11,14 @@ const strangers = [];
 /** Bytes of the first load, as they went over the wire. */
 let firstLoad = 0;
 
-async function open(number, { url, dark, phone }) {
+async function open(number, { url, dark, phone, wide, language }) {
   const context = await browser.newContext({
     ignoreHTTPSErrors: true,
-    locale: 'en',
+    locale: language ?? 'en',
     colorScheme: dark ? 'dark' : 'light',
-    viewport: phone ? { width: 390, height: 800 } : { width: 1100, height: 720 },
-    permissions: ['microphone', 'camera'],
+    viewport: phone ? { width: 360, height: 740 } : wide ? { width: 1440, height: 900 } : { width: 1100, height: 720 },
+    permissions: ['microphone', 'camera', 'geolocation', 'clipboard-read', 'clipboard-write'],
+    geolocation: { latitude: 48.8583, longitude: 2.2945, accuracy: 10 },
   });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -49,6 +51,7 @@ async function menu(page, text, item) {
 }
 
 const actions = {
+  ...rcs,
   async signIn(page, { user, password, name }) {
     await page.getByLabel('Address').fill(user);
     await page.getByLabel('Password').fill(password);

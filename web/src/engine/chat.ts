@@ -16,8 +16,6 @@ import { Outbox, type Send } from './outbox';
 import type { Incoming } from './phone';
 import { Typing } from './typing';
 
-export type { Send } from './outbox';
-
 const TEXT = 'text/plain;charset=UTF-8';
 const CPIM = 'message/cpim';
 
@@ -244,7 +242,7 @@ export class Chat {
     const mine = from === this.me && to !== undefined && to !== this.me;
     const peer = focus ?? (mine ? to : from);
     if (focus && !this.ledger.conversation(focus)) await this.meet(focus);
-    if (!mine) this.onLife(from);
+    if (!mine) await this.met(from, author.name || incoming.name);
     const notification = readNotification(envelope.contentType, envelope.body);
     if (notification) return this.change(() => this.heard(peer, from, mine, notification));
     const composing = readComposing(envelope.contentType, envelope.body);
@@ -260,9 +258,12 @@ export class Chat {
 
   // --- inside ---
 
-  private change<T>(work: () => Promise<T>): Promise<T> {
-    return this.ledger.change(work);
+  private met(user: string, name: string): Promise<void> {
+    this.onLife(user);
+    return this.ledger.named(user, name);
   }
+
+  private readonly change = <T>(work: () => Promise<T>): Promise<T> => this.ledger.change(work);
 
   /** Whose message it is: whom the server names, unless that is itself or another device of ours. */
   private author(named: string | undefined, envelope: string): string | undefined {

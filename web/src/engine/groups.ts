@@ -15,6 +15,8 @@ const SERVICE = 'urn%3Aurn-7%3A3gpp-service.ims.icsi.oma.cpm.session.group';
 const FOLLOWED = 50;
 /** Milliseconds until a subscription that ended is tried again. */
 const AGAIN = 10_000;
+/** Milliseconds in which changes are taken together. */
+const SETTLE = 100;
 /** Says that the user leaves, and not only this session. */
 const LEAVES = 'Reason: SIP;cause=200;text="Call completed"';
 /** A description of a session that nobody means to have: we take part by MESSAGE. */
@@ -30,13 +32,14 @@ export class Groups {
   private readonly rosters = new Map<string, Roster>();
   private readonly timers = new Set<ReturnType<typeof setTimeout>>();
   private online = false;
+  private changing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly me: string,
     private readonly line: Line,
     private readonly chat: Chat,
   ) {
-    chat.onGroup = (focus) => this.follow(focus);
+    chat.onGroup = (focus) => this.changed(focus);
   }
 
   /** There is a connection, a new one perhaps: whoever was followed is followed anew. */
@@ -49,6 +52,7 @@ export class Groups {
 
   left(): void {
     this.online = false;
+    clearTimeout(this.changing);
     this.timers.forEach((timer) => clearTimeout(timer));
     this.timers.clear();
     this.watches.forEach((watch) => watch.stop());
@@ -143,6 +147,14 @@ export class Groups {
     this.watches.get(focus)?.stop();
     this.watches.delete(focus);
     this.rosters.delete(focus);
+  }
+
+  /** Something has changed: the roster is asked for at once, since the server tells of changes only now and then. */
+  private changed(focus: string): void {
+    const watch = this.watches.get(focus);
+    if (!watch) return this.follow(focus);
+    clearTimeout(this.changing);
+    this.changing = setTimeout(() => watch.refresh(), SETTLE);
   }
 
   private follow(focus: string): void {

@@ -7,6 +7,8 @@ import { type Conversation, type Message, nextOrder, withMessage } from './model
 
 /** Messages read at once when a conversation is opened or scrolled back. */
 export const PAGE = 60;
+/** Names that are remembered. */
+const NAMES = 2000;
 
 export class Ledger {
   readonly conversations: Signal<Conversation[]> = signal([]);
@@ -15,6 +17,9 @@ export class Ledger {
   readonly open: Signal<string | undefined> = signal(undefined);
   /** Whether older messages of the open conversation are not shown yet. */
   readonly more: Signal<boolean> = signal(false);
+
+  /** How users call themselves. */
+  readonly names: Signal<ReadonlyMap<string, string>> = signal(new Map());
 
   private last = 0;
   /** Changes go one after the other. */
@@ -26,6 +31,14 @@ export class Ledger {
     const conversations = await this.db.conversations();
     this.last = Math.max(0, ...conversations.map((conversation) => conversation.order));
     this.show(conversations);
+    this.names.value = new Map((await this.db.value<[string, string][]>('names')) ?? []);
+  }
+
+  /** Somebody calls itself so. */
+  async named(user: string, name: string): Promise<void> {
+    if (!name || this.names.value.get(user) === name) return;
+    this.names.value = new Map([...this.names.value, [user, name]].slice(-NAMES) as [string, string][]);
+    await this.db.setValue('names', [...this.names.value]);
   }
 
   conversation(peer: string): Conversation | undefined {

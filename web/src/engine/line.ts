@@ -20,6 +20,8 @@ export interface Content {
 
 /** Something that is followed. */
 export interface Watch {
+  /** Asks for all of it again. */
+  refresh(): void;
   stop(): void;
 }
 
@@ -92,6 +94,9 @@ export class Line {
     });
     void subscriber.subscribe().catch(() => undefined);
     return {
+      refresh: () => {
+        if (subscriber.state === SubscriptionState.Subscribed) void subscriber.subscribe().catch(() => undefined);
+      },
       stop: () => {
         stopped = true;
         if (subscriber.state === SubscriptionState.Subscribed && this.phone.isOnline) void subscriber.unsubscribe().catch(() => undefined);

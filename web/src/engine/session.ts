@@ -79,7 +79,7 @@ export class Session {
   /** How somebody is called: as in the address book, as it calls itself, or by its address. */
   nameOf(user: string, called = ''): string {
     if (user === this.account.user) return this.account.displayName || shortName(user, this.domain);
-    const known = called || this.chat.ledger.conversation(user)?.name;
+    const known = called || this.chat.ledger.conversation(user)?.name || this.chat.ledger.names.value.get(user);
     return this.contacts.nameOf(user) || known || shortName(user, this.domain);
   }
 

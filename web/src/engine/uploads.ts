@@ -24,6 +24,9 @@ export interface UploadRecord {
 export class Uploads {
   /** Parts of 1 by Message-ID, of what is on its way. */
   readonly progress: Signal<ReadonlyMap<string, number>> = signal(new Map());
+  /** Files of this page, and those of which the server may have something. */
+  private readonly fresh = new Set<string>();
+  private readonly begun = new Set<string>();
   private running: { id: string; abort: AbortController } | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private stopped = false;
@@ -36,6 +39,7 @@ export class Uploads {
 
   async add(peer: string, blob: Blob, record: UploadRecord, thumbnail?: Blob): Promise<void> {
     const file: KeptFile = { id: newId(), peer, blob, tid: newId(), ...(thumbnail ? { thumbnail } : {}) };
+    this.fresh.add(file.id);
     await this.chat.attach(file, record);
     void this.run();
   }
@@ -99,8 +103,12 @@ export class Uploads {
   private async upload(file: KeptFile, record: UploadRecord): Promise<number> {
     const { abort } = this.running!;
     this.shows(file.id, 0);
-    const begun = await this.http.request('GET', `${ROOT}?tid=${file.tid}&get_upload_info`, { signal: abort.signal });
-    const resume = begun.ok ? readResume(await begun.text()) : undefined;
+    // What was begun may be gone on with. Both ask for a challenge, where there is none yet.
+    const asks = this.begun.has(file.id) || !this.fresh.has(file.id);
+    const begun = asks ? await this.http.request('GET', `${ROOT}?tid=${file.tid}&get_upload_info`, { signal: abort.signal }) : undefined;
+    if (!asks) await this.http.request('POST', ROOT, { signal: abort.signal });
+    this.begun.add(file.id);
+    const resume = begun?.ok ? readResume(await begun.text()) : undefined;
     const path = resume && ownPath(resume.url);
     const answer = resume && path ? await this.rest(file, record, path, resume.next) : await this.whole(file, record);
     if (abort.signal.aborted) return 0;

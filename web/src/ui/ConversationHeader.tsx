@@ -24,9 +24,7 @@ export function ConversationHeader({ session, peer, onBack, onInfo }: Props) {
   return (
     <header>
       <button class="plain back" onClick={onBack} aria-label={t('back')}><Back /></button>
-      <button class="person" onClick={onInfo} aria-label={`${t('info')}: ${title}`}>
-        <Avatar user={peer} name={title} icon={conversation?.group?.icon ?? ''} there={session.presence.people.value.get(peer)?.open ?? false} />
-      </button>
+      <Avatar user={peer} name={title} icon={conversation?.group?.icon ?? ''} there={session.presence.people.value.get(peer)?.open ?? false} />
       <div class="who">
         <h2>{title}</h2>
         <p class={typing ? 'typing' : ''} aria-live="polite">{typing || subtitle(session, peer)}</p>

@@ -123,6 +123,8 @@ interface LogProps {
 
 function Log({ session, peer, acts, authorOf }: LogProps) {
   const { chat } = session;
+  const known = chat.conversations.value.find((one) => one.peer === peer);
+  const title = (known && session.titleOf(known)) || session.nameOf(peer);
   const log = useRef<HTMLDivElement>(null);
   const list = useRef<HTMLOListElement>(null);
   const atEnd = useRef(true);
@@ -165,7 +167,7 @@ function Log({ session, peer, acts, authorOf }: LogProps) {
   };
   const byId = new Map(messages.map((message) => [message.id, message]));
   return (
-    <div class="log" ref={log} onScroll={scrolled} tabIndex={0} role="log" aria-label={t('message')}>
+    <div class="log" ref={log} onScroll={scrolled} tabIndex={0} role="log" aria-label={title}>
       {chat.more.value && <button class="earlier" onClick={() => void older()}>{t('earlier')}</button>}
       <ol ref={list}>
         {messages.map((message, at) => {

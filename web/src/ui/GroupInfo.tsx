@@ -129,7 +129,7 @@ function MemberRow({ session, member }: { session: Session; member: Member }) {
   const name = member.user === session.account.user ? t('you') : session.nameOf(member.user, member.name);
   const role = member.role === 'owner' ? t('owner') : member.role === 'admin' ? t('admin') : '';
   return (
-    <div class="row">
+    <div class="row" data-user={member.user}>
       <Avatar user={member.user} name={name} there={member.there} />
       <span class="name">{name}</span>
       <span class="quiet">{role || member.user}</span>

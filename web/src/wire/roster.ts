@@ -1,7 +1,7 @@
 // Who is in a group, as the conference event package tells it (RFC 4575), and wishes about subject and icon (OMA CPM).
 
 import { userOf } from './address';
-import { DECLARATION, attribute, child, children, escapeXml, readXml, textOf } from './xml';
+import { DECLARATION, attribute, child, children, escapeXml, local, readXml, textOf } from './xml';
 
 export const ROSTER_TYPE = 'application/conference-info+xml';
 export const GROUP_DATA_TYPE = 'application/vnd.oma.cpm-groupdata+xml';
@@ -34,8 +34,9 @@ export type Taken = { roster: Roster } | { fault: 'old' | 'gap' | 'junk' };
 /** Takes the body of a NOTIFY (§4.6). After a gap all has to be asked for again. */
 export function takeRoster(before: Roster | undefined, xml: string, domain: string): Taken {
   const root = readXml(xml, 16_000_000);
-  const version = Number(attribute(root, 'version') ?? '');
-  if (!root || !Number.isInteger(version)) return { fault: 'junk' };
+  const numbered = attribute(root, 'version')?.trim() ?? '';
+  if (!root || local(root) !== 'conference-info' || !/^\d{1,10}$/.test(numbered)) return { fault: 'junk' };
+  const version = Number(numbered);
   if (before && version <= before.version) return { fault: 'old' };
   const state = attribute(root, 'state') ?? 'full';
   const known = before ?? { version: 0, subject: '', icon: '', members: [], over: false };

@@ -207,9 +207,9 @@ impl Room {
             }
             return;
         };
-        let told = logged.told(&self.id, &self.focus).and_then(|told| {
+        let told = logged.told(&self.id, &self.focus).and_then(|(by, told)| {
             let parts: [&[u8]; 2] = [self.id.as_str().as_bytes(), &logged.seq.to_be_bytes()];
-            self.envelope(key, &parts, CPIM_TYPE, told).ok()
+            self.envelope_of(&by, &parts, CPIM_TYPE, told).ok()
         });
         let Some(envelope) = logged.envelope.as_ref().or(told.as_ref()) else {
             return self.confirmed(key, logged.seq, None);
@@ -232,12 +232,12 @@ impl Room {
     }
 
     /// Sends something that is of use now or never, by MESSAGE.
-    pub(super) fn page_now(&self, key: &Key, body: Bytes) {
+    pub(super) fn page_now(&self, key: &Key, from: &str, body: Bytes) {
         let Some(seat) = self.seats.get(key).filter(|seat| seat.wants_news() && !seat.away && seat.call.is_none())
         else {
             return;
         };
-        let (Some(binding), Ok(envelope)) = (self.binding(key), self.envelope(key, &[], CPIM_TYPE, body)) else {
+        let (Some(binding), Ok(envelope)) = (self.binding(key), self.envelope_of(from, &[], CPIM_TYPE, body)) else {
             return;
         };
         if let Some(page) = Page::new(&self.core, &envelope, &self.focus, &seat.user.to_uri(), "", true) {

@@ -61,8 +61,8 @@ impl Logged {
         })
     }
 
-    /// An announcement as a message of whoever made the change; `None` for what is not told.
-    pub(super) fn told(&self, group: &GroupId, focus: &str) -> Option<Bytes> {
+    /// An announcement as a message, and the URI of whoever made the change; `None` for what is not told.
+    pub(super) fn told(&self, group: &GroupId, focus: &str) -> Option<(String, Bytes)> {
         let what = self.announcement.as_ref()?;
         let document = told::document(focus, what)?;
         let by = what.by.as_ref().map_or_else(|| focus.to_owned(), Aor::to_uri);
@@ -71,7 +71,7 @@ impl Logged {
             .header("imdn.Message-ID", &format!("{group}-{}", self.seq))
             .header("DateTime", &chappe_imdn::date_time(self.at_ms))
             .content(TOLD_TYPE, &[], document.as_bytes());
-        Some(written.into())
+        Some((by, written.into()))
     }
 
     pub(super) fn head(&self) -> Head<'_> {

@@ -91,9 +91,19 @@ impl Room {
         content_type: &str,
         body: Bytes,
     ) -> Result<Envelope, NotTaken> {
-        let from = Aor::from_canonical(key.0.clone()).to_uri();
+        self.envelope_of(&Aor::from_canonical(key.0.clone()).to_uri(), parts, content_type, body)
+    }
+
+    /// `from`: the URI of the sender.
+    pub(super) fn envelope_of(
+        &self,
+        from: &str,
+        parts: &[&[u8]],
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<Envelope, NotTaken> {
         let source = Source {
-            from: &from,
+            from,
             to: &self.focus,
             contribution_id: Some(&self.group.contribution_id),
             conversation_id: self.group.conversation_id.as_deref(),
@@ -203,7 +213,7 @@ impl Room {
             if seat.is_open() {
                 self.send_now(other, written.clone());
             } else {
-                self.page_now(other, written.clone());
+                self.page_now(other, &from, written.clone());
             }
         }
     }

@@ -31,6 +31,8 @@ use crate::service::pager::is_alive;
 const BATCH: usize = 256;
 /// Entries at the end of the log that are kept in memory for all devices.
 const RECENT: usize = 256;
+/// Entries of the log that a further device of a member is given, where it follows groups by MESSAGE.
+const HISTORY: u64 = 100;
 /// Senders of messages that are remembered, to know whose receipts are.
 const AUTHORS: usize = 4096;
 /// Cursors follow behind by so much.
@@ -322,9 +324,13 @@ impl Room {
             self.group.members.get(&Aor::from_canonical(key.0.clone())).map_or(self.last, |member| member.since);
         let known = self.cursors.get(key).copied();
         let of_user = || self.cursors.iter().filter(|((user, _), _)| *user == key.0).map(|(_, upto)| *upto).max();
-        // One that hears news is told that it was brought.
-        let since = if abilities.group_news { since.saturating_sub(1) } else { since };
-        known.or_else(of_user).unwrap_or(0).max(since)
+        let of_user = of_user().unwrap_or(0);
+        // One that hears news is told that it was brought; one that is new, what was said last.
+        match (abilities.group_news, known) {
+            (true, Some(known)) => known.max(since.saturating_sub(1)),
+            (true, None) => of_user.min(self.last.saturating_sub(HISTORY)).max(since.saturating_sub(1)),
+            (false, known) => known.unwrap_or(of_user).max(since),
+        }
     }
 
     /// How devices of a user can be reached now.

@@ -86,7 +86,9 @@ pub(super) fn subscribe(turn: &mut Turn<'_>, request: Request, user: Aor, id: &G
 }
 
 impl Room {
-    pub(super) fn subscribe(&self, user: &Aor, request: Request) {
+    pub(super) fn subscribe(&mut self, user: &Aor, request: Request) {
+        // The first document has all of it, and the next waits.
+        self.tell_roster();
         let opened = match self.group.admit(user) {
             Ok(member) => {
                 let own = member.user.to_uri();

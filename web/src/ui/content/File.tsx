@@ -30,7 +30,7 @@ export function FileContent({ message, session }: { message: Message; session: S
       {seen && (kind === 'voice' || kind === 'audio') && (
         <Voice source={path} seconds={file.seconds} name={kind === 'voice' ? t('voice') : file.name} />
       )}
-      {kind !== 'voice' && (
+      {(!seen || (kind !== 'voice' && kind !== 'photo')) && (
         <p class="name">
           {kind === 'file' && <File />}
           <span dir="auto">{file.name}</span>
@@ -58,6 +58,7 @@ function Photo({ path, preview, name }: { path: string; preview: string; name: s
       {open.value && (
         <Dialog title={name} onClose={() => (open.value = false)} wide>
           <img class="large" src={path} alt={name} />
+          <p class="buttons"><a class="button" href={path} download={name} aria-label={t('download', { name })}><Down /></a></p>
         </Dialog>
       )}
     </>

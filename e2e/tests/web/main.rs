@@ -1,5 +1,8 @@
 //! The web client, as users have it: typed and clicked in headless Chromium.
 
+mod files;
+mod groups;
+
 use chappe_e2e::web::WebClients;
 use chappe_e2e::{Phone, Server, Transport};
 use serde_json::{Value, json};
