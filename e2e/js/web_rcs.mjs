@@ -49,6 +49,9 @@ async function bring(page, file, event) {
 
 const last = (page, selector) => page.locator(`.bubble ${selector}`).last();
 
+/** Pages that sleep, by what wakes them. */
+const sleeping = new WeakMap();
+
 export const rcs = {
   async newGroup(page, { subject, members }) {
     await page.getByRole('button', { name: 'New chat' }).first().click();
@@ -225,6 +228,48 @@ export const rcs = {
   },
   async offline(page, offline) {
     await page.context().setOffline(offline);
+  },
+  /** The page stops and its connection goes, as when a lid is closed. */
+  async sleep(page) {
+    const tools = await page.context().newCDPSession(page);
+    sleeping.set(page, tools);
+    await tools.send('Network.enable');
+    await tools.send('Page.setWebLifecycleState', { state: 'frozen' });
+    await page.context().setOffline(true);
+  },
+  /** So many seconds have gone by, for its clock too. */
+  async wake(page, seconds) {
+    const tools = sleeping.get(page);
+    await page.context().setOffline(false);
+    await tools.send('Page.setWebLifecycleState', { state: 'active' });
+    await page.evaluate((gone) => {
+      const now = Date.now;
+      Date.now = () => now.call(Date) + gone * 1000;
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, seconds);
+  },
+  /** Says what the user is up to. */
+  async note(page, text) {
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.getByLabel('What others see beside your name').fill(text);
+    await page.keyboard.press('Tab');
+    await rcs.close(page);
+  },
+  /** Keys and texts, one after the other; before the first the page has the focus where it begins. */
+  async keys(page, all) {
+    for (const key of all) {
+      if (/^(Tab|Enter|Escape|Arrow\w+)$/.test(key)) await page.keyboard.press(key);
+      else await page.keyboard.type(key);
+    }
+  },
+  /** Goes on by the tabulator until the focus is on something that is called so; false when it never is. */
+  async focusOn(page, name) {
+    for (let step = 0; step < 60; step += 1) {
+      await page.keyboard.press('Tab');
+      const label = await page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement?.textContent ?? '');
+      if (label.trim() === name) return true;
+    }
+    return false;
   },
   /** The size of what does not fit into the width of the page. */
   async overflow(page) {

@@ -61,6 +61,9 @@ fn a_group_talks_and_knows_who_has_what() {
 fn members_come_go_and_are_removed_and_the_group_gets_another_name_and_picture() {
     let server = Server::start();
     let Some(mut web) = three(&server, &["user1", "user2"]) else { return };
+    // By this the others know what Ada is called.
+    web.run(0, "say", json!("welcome"));
+    web.wait_mark(0, "welcome", "displayed");
     web.run(0, "details", Value::Null);
     web.run(0, "members", json!(["user0", "user1", "user2"]));
     assert_eq!(web.run(0, "findings", Value::Null), json!([]));
@@ -93,7 +96,7 @@ fn members_come_go_and_are_removed_and_the_group_gets_another_name_and_picture()
     web.run(0, "event", json!("Claude left"));
     web.run(0, "say", json!("without Claude"));
     web.run(3, "text", json!("without Claude"));
-    assert_eq!(texts(&mut web, 1), ["for all who come"]);
+    assert_eq!(texts(&mut web, 1), ["welcome", "for all who come"]);
 }
 
 #[test]

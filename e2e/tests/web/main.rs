@@ -1,7 +1,9 @@
 //! The web client, as users have it: typed and clicked in headless Chromium.
 
+mod back;
 mod files;
 mod groups;
+mod people;
 
 use chappe_e2e::web::WebClients;
 use chappe_e2e::{Phone, Server, Transport};

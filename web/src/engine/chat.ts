@@ -242,7 +242,7 @@ export class Chat {
     const mine = from === this.me && to !== undefined && to !== this.me;
     const peer = focus ?? (mine ? to : from);
     if (focus && !this.ledger.conversation(focus)) await this.meet(focus);
-    if (!mine) await this.met(from, author.name || incoming.name);
+    if (!mine) await this.met(from, author.name || (focus ? '' : incoming.name));
     const notification = readNotification(envelope.contentType, envelope.body);
     if (notification) return this.change(() => this.heard(peer, from, mine, notification));
     const composing = readComposing(envelope.contentType, envelope.body);

@@ -1,4 +1,5 @@
 import { useSignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Account } from '../engine/phone';
 import { Session, ownServer, rememberAccount } from '../engine/session';
 import { Tower } from './icons';
@@ -7,6 +8,8 @@ import { type Key, t } from './strings';
 export function SignIn({ onSession }: { onSession: (session: Session) => void }) {
   const fault = useSignal<Key | undefined>(undefined);
   const busy = useSignal(false);
+  const first = useRef<HTMLInputElement>(null);
+  useEffect(() => first.current?.focus(), []);
 
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -47,7 +50,7 @@ export function SignIn({ onSession }: { onSession: (session: Session) => void })
         </div>
         <label>
           {t('address')}
-          <input name="address" type="text" inputMode="email" autocomplete="username" autocapitalize="off"
+          <input ref={first} name="address" type="text" inputMode="email" autocomplete="username" autocapitalize="off"
             spellcheck={false} placeholder={t('addressHint')} required />
         </label>
         <label>
