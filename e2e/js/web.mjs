@@ -67,7 +67,7 @@ const actions = {
     await field(page).waitFor();
   },
   async choose(page, name) {
-    await page.getByRole('link', { name }).click();
+    await page.getByRole('link', { name }).first().click();
     await field(page).waitFor();
   },
   async back(page) {

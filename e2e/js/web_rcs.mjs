@@ -208,6 +208,14 @@ export const rcs = {
     await page.getByRole('button', { name: 'Send place' }).click();
     await page.locator('dialog').waitFor({ state: 'detached' });
   },
+  async chooseItem(page, name) {
+    await page.getByRole('menuitem', { name }).click();
+  },
+  /** Clicks into the map, at parts of its width and height. */
+  async clickMap(page, [across, down]) {
+    const { width, height } = await page.locator('.map.choosing').boundingBox();
+    await page.locator('.map.choosing').click({ position: { x: width * across, y: height * down } });
+  },
   async card(page, name) {
     await page.getByRole('button', { name: 'Attach' }).click();
     await page.getByRole('menuitem', { name: 'Contact card' }).click();

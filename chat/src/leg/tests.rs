@@ -16,6 +16,7 @@ const PAGER: Capabilities = Capabilities {
     file_transfer: false,
     ft_http: false,
     geolocation: false,
+    group_news: false,
     receipts: false,
     focus: false,
     bot: false,

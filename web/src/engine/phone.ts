@@ -90,6 +90,7 @@ export class Phone {
         onMessage: (message) => void this.take(message),
       },
     });
+    this.tellAbilities();
     this.registerer = new Registerer(this.agent, {
       expires: EXPIRES,
       refreshFrequency: 75,
@@ -138,6 +139,17 @@ export class Phone {
       const tell = (response: IncomingResponse) => resolve(response.message.statusCode ?? 500);
       messager.message({ requestDelegate: { onAccept: tell, onReject: tell } }).catch(() => resolve(503));
     });
+  }
+
+  /** Who asks what we can do (OPTIONS) is told; SIP.js would answer without a word of it. */
+  private tellAbilities(): void {
+    const core = this.agent.userAgentCore;
+    const reply = core.replyStateless.bind(core);
+    core.replyStateless = (message, options) => {
+      if (message.method !== 'OPTIONS' || options.statusCode !== 200) return reply(message, options);
+      const contact = `Contact: ${[this.agent.contact.toString(), ...TAGS].join(';')}`;
+      return reply(message, { ...options, extraHeaders: [...(options.extraHeaders ?? []), contact] });
+    };
   }
 
   /** Something has changed: the network came, or the page was looked at again after who knows how long. */
