@@ -80,5 +80,6 @@ fn read(stream: &TcpStream) -> Option<serde_json::Value> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    serde_json::from_slice(&body).ok()
+    // A push without content says nothing but that there is one.
+    if body.is_empty() { Some(serde_json::Value::Null) } else { serde_json::from_slice(&body).ok() }
 }

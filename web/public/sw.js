@@ -37,3 +37,20 @@ addEventListener('fetch', (event) => {
     event.respondWith(caches.match(pathname).then((kept) => kept ?? fetch(event.request)));
   }
 });
+
+// The server has something for a user who has no page open. What it is, the page says when it is opened.
+const WORDS = { en: 'New messages', de: 'Neue Nachrichten' };
+
+addEventListener('push', (event) => {
+  const body = WORDS[navigator.language.slice(0, 2)] ?? WORDS.en;
+  event.waitUntil(registration.showNotification('Chappe', { body, icon: '/icon.svg', tag: 'push' }));
+});
+
+addEventListener('notificationclick', (event) => {
+  event.notification.close();
+  const open = async () => {
+    const [page] = await clients.matchAll({ type: 'window', includeUncontrolled: true });
+    return page ? page.focus() : clients.openWindow('/');
+  };
+  event.waitUntil(open());
+});

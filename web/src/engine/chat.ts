@@ -49,12 +49,12 @@ export class Chat {
     private readonly me: string,
     private readonly name: string,
     db: Database,
-    private readonly sendRaw: Send,
+    sendRaw: Send,
   ) {
     this.domain = me.slice(me.lastIndexOf('@') + 1);
     this.ledger = new Ledger(db);
     this.outbox = new Outbox(this.ledger, sendRaw, (peer, status) => void this.refused(peer, status));
-    this.typist = new Typing((peer, type, body) => this.fleeting(peer, type, body));
+    this.typist = new Typing((peer, type, body) => void sendRaw(uriOf(peer), CPIM, writeEnvelope(this.envelope(peer, type, body))));
   }
 
   static async load(me: string, db: Database, send: Send, name = ''): Promise<Chat> {
@@ -337,10 +337,6 @@ export class Chat {
     const xml = writeNotification(message.id, new Date(message.at), state, uriOf(this.me));
     const envelope = { ...this.envelope(message.from ?? message.peer, 'message/imdn+xml', xml), disposition: 'notification' };
     return { peer: message.peer, body: writeEnvelope(envelope) };
-  }
-
-  private fleeting(peer: string, contentType: string, body: string): void {
-    void this.sendRaw(uriOf(peer), CPIM, writeEnvelope(this.envelope(peer, contentType, body)));
   }
 
   private async isRich(peer: string): Promise<void> {

@@ -29,6 +29,8 @@ export interface PhoneEvents {
   /** A message; it is confirmed once this is done, and refused if it fails, so that it comes again. */
   message(message: Incoming): Promise<void>;
   call(invitation: Invitation): void;
+  /** What the 200 to a REGISTER says that the server can do. */
+  capabilities(featureCaps: string[]): void;
 }
 
 /** Standalone messages of CPM, of any size, and what changes in groups; files by HTTP and places; calls. */
@@ -91,6 +93,7 @@ export class Phone {
       },
     });
     this.tellAbilities();
+    this.setPush(undefined);
     this.registerer = new Registerer(this.agent, {
       expires: EXPIRES,
       refreshFrequency: 75,
@@ -100,6 +103,15 @@ export class Phone {
     this.registerer.stateChange.addListener((state) => {
       if (state === RegistererState.Registered) this.arrived();
     });
+  }
+
+  /** The address of Web Push by which the server may wake us (RFC 8599); without one it is asked whether it can. */
+  setPush(address: string | undefined): void {
+    const { uri } = this.agent.contact;
+    uri.setParam('pn-provider', address === undefined ? null : 'webpush');
+    if (address === undefined) uri.deleteParam('pn-prid');
+    else uri.setParam('pn-prid', encodeURIComponent(address));
+    if (this.state === 'online') void this.register();
   }
 
   start(): void {
@@ -190,7 +202,10 @@ export class Phone {
     this.busy = true;
     const status = await new Promise<number>((resolve) => {
       setTimeout(() => resolve(408), PATIENCE);
-      const tell = (response: IncomingResponse) => resolve(response.message.statusCode ?? 500);
+      const tell = ({ message }: IncomingResponse) => {
+        if ((message.statusCode ?? 500) < 300) this.events.capabilities(message.getHeaders('feature-caps'));
+        resolve(message.statusCode ?? 500);
+      };
       this.registerer
         .register({ requestDelegate: { onAccept: tell, onReject: tell } })
         .catch(() => resolve(503));

@@ -12,6 +12,7 @@ import { Line } from './line';
 import type { Conversation } from './model';
 import { type Account, Phone, type PhoneState } from './phone';
 import { Presence } from './presence';
+import { pushAddress, pushKey, subscribePush, unsubscribePush } from './push';
 import { Uploads } from './uploads';
 
 const KEY = 'chappe.account';
@@ -22,6 +23,8 @@ const AWAY = 5 * 60_000;
 
 export class Session {
   readonly state: Signal<PhoneState> = signal('offline');
+  /** Whether the server wakes this browser when no page is open. */
+  readonly pushes: Signal<boolean> = signal(false);
   readonly calls: Calls;
   readonly groups: Groups;
   readonly uploads: Uploads;
@@ -29,6 +32,7 @@ export class Session {
   readonly presence: Presence;
   private readonly phone: Phone;
   private readonly stopWanting: () => void;
+  private pushKey: string | undefined;
   private leaving: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
@@ -42,6 +46,7 @@ export class Session {
       state: (state) => this.turned(state),
       message: (message) => chat.receive(message),
       call: (invitation) => this.calls.take(invitation),
+      capabilities: (features) => (this.pushKey = pushKey(features)),
     });
     send(this.phone);
     const [line, http] = [new Line(this.phone), new Http(account)];
@@ -67,6 +72,7 @@ export class Session {
     const session = new Session(account, chat, db, (made) => (phone = made));
     await Promise.all([session.contacts.remember(), session.presence.remember()]);
     document.addEventListener('visibilitychange', session.looked);
+    if (await db.value<boolean>('pushes')) await session.wokenBy(await pushAddress().catch(() => undefined));
     session.phone.start();
     return session;
   }
@@ -107,6 +113,11 @@ export class Session {
     });
   }
 
+  /** Has the server wake this browser, if both can. */
+  async allowPush(): Promise<void> {
+    if (this.pushKey) await this.wokenBy(await subscribePush(this.pushKey).catch(() => undefined));
+  }
+
   /** Ends it. `erase`: nothing stays in this browser. */
   async end(erase: boolean): Promise<void> {
     document.removeEventListener('visibilitychange', this.looked);
@@ -120,9 +131,16 @@ export class Session {
     await this.phone.stop();
     this.db.close();
     if (erase) {
+      await unsubscribePush().catch(() => undefined);
       forgetAccount();
       await Database.erase(this.account.user);
     }
+  }
+
+  private async wokenBy(address: string | undefined): Promise<void> {
+    this.pushes.value = address !== undefined;
+    await this.db.setValue('pushes', this.pushes.value);
+    if (address !== undefined) this.phone.setPush(address);
   }
 
   private turned(state: PhoneState): void {

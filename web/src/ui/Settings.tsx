@@ -17,6 +17,7 @@ export function Settings({ session, onClose, onEnd }: { session: Session; onClos
   };
   const ask = async () => {
     allowed.value = (await Notification.requestPermission()) === 'granted';
+    if (allowed.value) await session.allowPush();
   };
   return (
     <Dialog title={session.account.displayName || session.account.user} onClose={onClose}>
@@ -41,6 +42,7 @@ export function Settings({ session, onClose, onEnd }: { session: Session; onClos
           {t('notifications')}
         </label>
       )}
+      {session.pushes.value && <p class="quiet">{t('pushesOn')}</p>}
       {contacts.blocked.value.size > 0 && (
         <>
           <h3>{t('blockedList')}</h3>

@@ -199,5 +199,6 @@ export const de: Table = {
   blockedNow: 'Du hast {name} blockiert.',
   blockedList: 'Blockiert',
   myNote: 'Was andere neben deinem Namen sehen',
+  pushesOn: 'Auch wenn diese Seite geschlossen ist.',
   offlineNow: 'Du bist nicht verbunden; dafür braucht es eine Verbindung.',
 };

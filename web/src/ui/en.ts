@@ -197,6 +197,7 @@ export const en = {
   blockedNow: 'You have blocked {name}.',
   blockedList: 'Blocked',
   myNote: 'What others see beside your name',
+  pushesOn: 'Also when this page is closed.',
   offlineNow: 'You are not connected; this needs a connection.',
 } as const;
 
