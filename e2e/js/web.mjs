@@ -11,7 +11,19 @@ const strangers = [];
 /** Bytes of the first load, as they went over the wire. */
 let firstLoad = 0;
 
-async function open(number, { url, dark, phone, wide, language }) {
+/** A push service of the test's own stands where the browser's would be, which is not to be had here. */
+function pretendToPush(endpoint) {
+  const subscription = { endpoint, unsubscribe: async () => true };
+  let current = null;
+  PushManager.prototype.subscribe = async ({ applicationServerKey }) => {
+    if (!/^[\w-]{87}$/.test(applicationServerKey)) throw new Error(`no key: ${applicationServerKey}`);
+    return (current = subscription);
+  };
+  PushManager.prototype.getSubscription = async () => current;
+  Notification.requestPermission = async () => 'granted';
+}
+
+async function open(number, { url, dark, phone, wide, language, pushService }) {
   const context = await browser.newContext({
     ignoreHTTPSErrors: true,
     locale: language ?? 'en',
@@ -22,6 +34,7 @@ async function open(number, { url, dark, phone, wide, language }) {
   });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
+  if (pushService) await page.addInitScript(pretendToPush, pushService);
   overhear(number, page);
   const own = new URL(url).host;
   page.on('request', (request) => {

@@ -256,6 +256,37 @@ export const rcs = {
       document.dispatchEvent(new Event('visibilitychange'));
     }, seconds);
   },
+  /** Allows notifications, and waits until they come without a page too. */
+  async allowPush(page) {
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.getByLabel('Show notifications').click();
+    await page.getByText('Also when this page is closed.').waitFor();
+    await rcs.close(page);
+  },
+  async closePage(page) {
+    await page.context().close();
+  },
+  /** The push service has something for the service worker; gives what it shows. */
+  async pushed(page) {
+    const { origin } = new URL(page.url());
+    await page.context().grantPermissions(['notifications'], { origin });
+    const tools = await page.context().newCDPSession(page);
+    const known = new Promise((resolve) => {
+      tools.on('ServiceWorker.workerRegistrationUpdated', ({ registrations }) => {
+        if (registrations[0]) resolve(registrations[0].registrationId);
+      });
+    });
+    await tools.send('ServiceWorker.enable');
+    await tools.send('ServiceWorker.deliverPushMessage', { origin, registrationId: await known, data: '' });
+    return page.evaluate(async () => {
+      const registration = await navigator.serviceWorker.ready;
+      for (;;) {
+        const [shown] = await registration.getNotifications();
+        if (shown) return `${shown.title}: ${shown.body}`;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+  },
   /** Says what the user is up to. */
   async note(page, text) {
     await page.getByRole('button', { name: 'Menu' }).click();

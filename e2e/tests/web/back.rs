@@ -1,7 +1,7 @@
 //! The client comes back by itself, whatever was away: the network, the tab.
 
-use chappe_e2e::Server;
 use chappe_e2e::web::WebClients;
+use chappe_e2e::{Hook, Phone, Server, Transport, wait_for};
 use serde_json::{Value, json};
 
 use super::texts;
@@ -55,6 +55,27 @@ fn a_tab_that_slept_for_an_hour_is_there_again() {
     for page in [0, 1] {
         assert_eq!(texts(&mut web, page), ["one", "two", "three"]);
     }
+}
+
+#[test]
+fn a_browser_without_a_page_is_woken_by_push() {
+    let hook = Hook::start();
+    let origin = hook.url().trim_end_matches("/push").to_owned();
+    let subject = ("PUSH__WEBPUSH_SUBJECT", "mailto:ops@example.com");
+    let server = Server::with(&[subject, ("PUSH__WEBPUSH_TRUSTED", &format!("[\"{origin}\"]"))]);
+    let Some(mut web) = WebClients::start(&server) else { return };
+    let mut phone = Phone::registered(&server, 1, Transport::Tcp);
+    web.sign_in(&server, 0, "Ada", json!({ "pushService": hook.url() }));
+    web.run(0, "allowPush", Value::Null);
+    web.run(0, "kept", Value::Null);
+    assert_eq!(web.run(0, "pushed", Value::Null), "Chappe: New messages");
+    web.run(0, "closePage", Value::Null);
+    wait_for("its connection is gone", || {
+        let shown = server.ask(&["registrations", "user0@localhost"]).to_string();
+        (!shown.contains("\"flow\":")).then_some(())
+    });
+    phone.message(0, "wake up").unwrap();
+    assert_eq!(hook.next(), Value::Null, "a push has no content");
 }
 
 #[test]
