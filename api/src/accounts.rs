@@ -1,10 +1,11 @@
 //! `/api/accounts`.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{FromRequest, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::problem;
@@ -60,7 +61,40 @@ pub(crate) async fn change(
     node.accounts().change(&aor, change).await.map(Json)
 }
 
-pub(crate) async fn remove(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
-    node.accounts().remove(&aor).await?;
-    Ok(StatusCode::NO_CONTENT)
+/// The query of a removal.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Removal {
+    #[serde(default)]
+    erase: bool,
+}
+
+/// Removes an account, or erases its user, which is answered with what went.
+pub(crate) async fn remove(
+    State(node): Shared,
+    Path(aor): Path<String>,
+    removal: Result<Query<Removal>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(removal) = removal.map_err(|error| problem(StatusCode::BAD_REQUEST, &error.body_text()))?;
+    if removal.erase {
+        let receipt = node.erase(&aor).await.map_err(NodeError::into_response)?;
+        return Ok(Json(receipt).into_response());
+    }
+    node.accounts().remove(&aor).await.map_err(NodeError::into_response)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(crate) async fn devices(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.devices(&aor).await.map(Json)
+}
+
+pub(crate) async fn sign_out(
+    State(node): Shared,
+    Path((aor, id)): Path<(String, String)>,
+) -> Result<impl IntoResponse, NodeError> {
+    node.sign_out(&aor, &id).await.map(Json)
+}
+
+pub(crate) async fn export(State(node): Shared, Path(aor): Path<String>) -> Result<impl IntoResponse, NodeError> {
+    node.accounts().export(&aor).await.map(Json)
 }

@@ -35,6 +35,8 @@ pub struct Asked<'a> {
 pub enum Unidentified {
     /// 401 with these values of WWW-Authenticate, in their order.
     Challenge(Vec<String>),
+    /// The token does not cover what was asked: 403 with this value of WWW-Authenticate.
+    Scope(String),
     /// The account may not be used.
     Forbidden,
     /// The peer has been wrong too often.
@@ -67,6 +69,13 @@ impl IntoResponse for Unidentified {
                     if let Ok(value) = HeaderValue::try_from(value) {
                         response.headers_mut().append(header::WWW_AUTHENTICATE, value);
                     }
+                }
+                response
+            }
+            Unidentified::Scope(value) => {
+                let mut response = problem(StatusCode::FORBIDDEN, "the token does not cover this");
+                if let Ok(value) = HeaderValue::try_from(value) {
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
                 }
                 response
             }

@@ -9,6 +9,8 @@ mod accounts;
 mod body;
 mod console;
 pub mod contacts;
+mod devices;
+mod erasure;
 mod error;
 mod explain;
 pub mod files;
@@ -24,11 +26,16 @@ pub mod public;
 mod push;
 pub mod serve;
 mod system;
+pub mod tokens;
 mod trace;
 mod transport;
 mod websocket;
 pub mod xcap;
 
+pub use devices::{SignedOut, UserDevice};
+pub use erasure::{
+    ErasureReceipt, Export, ExportedDevice, ExportedDocument, ExportedFile, ExportedGroup, ExportedMessage, Gone, Kept,
+};
 pub use error::NodeError;
 pub use explain::{Explanation, FateEvent, Hop, HopProtocol, RecentMessage, WaitReason, WaitsFor};
 pub use node::*;

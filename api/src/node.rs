@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
-    ConformanceReport, Explanation, NodeError, PresenceOf, PushOf, PushTested, RecentMessage, System, TracePacket,
-    WaitReason,
+    ConformanceReport, ErasureReceipt, Explanation, Export, NodeError, PresenceOf, PushOf, PushTested, RecentMessage, SignedOut,
+    System, TracePacket, UserDevice, WaitReason,
 };
 
 /// The running server.
@@ -79,6 +79,16 @@ pub trait Node: Send + Sync + 'static {
 
     fn accounts(&self) -> &dyn Accounts;
 
+    /// What is signed in as a user, and the devices that registered, those seen last first.
+    async fn devices(&self, aor: &str) -> Result<Vec<UserDevice>, NodeError>;
+
+    /// Signs one of these out: its tokens and log-in are worth nothing, its registrations end. A device whose user has given it his
+    /// own password may register again.
+    async fn sign_out(&self, aor: &str, id: &str) -> Result<SignedOut, NodeError>;
+
+    /// Removes an account and all that tells of its user, wherever it is kept; tells what went.
+    async fn erase(&self, aor: &str) -> Result<ErasureReceipt, NodeError>;
+
     /// What happens about one user from now on, a line for each event; all that a slow reader misses is told as one line.
     fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError>;
 
@@ -104,6 +114,9 @@ pub trait Accounts: Send + Sync {
 
     /// Removes the account and all that waits for it.
     async fn remove(&self, aor: &str) -> Result<(), NodeError>;
+
+    /// All that is kept of the user.
+    async fn export(&self, aor: &str) -> Result<Export, NodeError>;
 
     /// Adds many; an entry that is refused does not stop the others.
     async fn import(&self, accounts: Vec<NewAccount>) -> Result<Imported, NodeError>;
@@ -432,11 +445,29 @@ pub struct Account {
     pub hides_displayed: bool,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// H(user:realm:password) in hexadecimal, as other servers keep it; the realm is the domain. What is not known is left out.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ha1 {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+    /// Of `user@domain`, which Kamailio calls ha1b.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub md5_at_domain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha512_256: Option<String>,
+}
+
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     pub aor: String,
     pub password: String,
+    /// In place of an empty password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ha1: Option<Ha1>,
     #[serde(default)]
     pub tel: Vec<String>,
     #[serde(default)]
@@ -478,6 +509,9 @@ impl std::fmt::Debug for AccountChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Imported {
     pub added: u64,
+    /// There already, just as they were given.
+    #[serde(default)]
+    pub unchanged: u64,
     pub refused: Vec<RefusedAccount>,
 }
 

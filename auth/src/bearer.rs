@@ -89,6 +89,12 @@ impl<'a> Challenge<'a> {
         Self { realm, authz_server: None, scope: None, error: None }
     }
 
+    /// With what is needed, and what was wrong with the token that was sent, if one was.
+    pub fn about(mut self, scope: &'a str, error: Option<Error>) -> Self {
+        (self.scope, self.error) = (Some(scope), error);
+        self
+    }
+
     /// The value of `WWW-Authenticate` or `Proxy-Authenticate`.
     pub fn value(&self) -> String {
         let mut out = String::from("Bearer ");

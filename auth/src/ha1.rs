@@ -6,7 +6,7 @@ use sha2::{Sha256, Sha512_256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 
-use crate::algorithm::Hash;
+use crate::algorithm::{Algorithm, Hash};
 use crate::username::Form;
 
 /// HA1 for the three hashes. Whoever reads it can answer challenges of its realm: treat it as a secret.
@@ -59,6 +59,11 @@ impl Ha1Set {
         set.sha256.copy_from_slice(&bytes[16..48]);
         set.sha512_256.copy_from_slice(&bytes[48..]);
         set
+    }
+
+    /// Whether the secret for an algorithm is known; one that is not is zeros, and nothing answers it.
+    pub fn has(&self, algorithm: Algorithm) -> bool {
+        self.get(algorithm.hash()).iter().any(|byte| *byte != 0)
     }
 
     pub(crate) fn get(&self, hash: Hash) -> &[u8] {
@@ -158,6 +163,13 @@ mod tests {
         assert_eq!(Ha1Forms::from_bytes(&forms.to_bytes()), forms);
         assert_eq!(forms.get(Form::AtDomain), &Ha1Set::from_password("bob@example.com", "example.com", b"s3cr3t-pw"));
         assert_ne!(forms.get(Form::Uri), forms.get(Form::Plain));
+    }
+
+    #[test]
+    fn what_is_not_known_is_told() {
+        let set = Ha1Set { sha256: [0; 32], ..Ha1Set::from_password("bob", "example.com", b"s3cr3t-pw") };
+        assert!(set.has(Algorithm::Md5) && set.has(Algorithm::Md5Sess) && set.has(Algorithm::Sha512_256));
+        assert!(!set.has(Algorithm::Sha256) && !set.has(Algorithm::Sha256Sess));
     }
 
     #[test]

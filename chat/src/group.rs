@@ -8,6 +8,7 @@ mod apply;
 mod change;
 mod create;
 pub mod data;
+mod erase;
 mod id;
 pub mod ledger;
 pub mod list;

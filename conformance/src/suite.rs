@@ -1,5 +1,6 @@
 //! The suites, one file each. A case's section is of the document its suite is named after.
 
+mod bearer;
 mod block;
 mod capability;
 mod carddav;
@@ -47,6 +48,7 @@ pub(crate) fn all() -> Vec<Case> {
         transport::cases(),
         outbound::cases(),
         message::cases(),
+        bearer::cases(),
         digest::cases(),
         events::cases(),
         websocket::cases(),

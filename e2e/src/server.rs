@@ -151,6 +151,11 @@ impl Server {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The data directory of the server.
+    pub fn data(&self) -> PathBuf {
+        self.data_dir()
+    }
+
     fn data_dir(&self) -> PathBuf {
         self.options.data.clone().unwrap_or_else(|| self.dir.path().join("data"))
     }

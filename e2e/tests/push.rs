@@ -105,6 +105,56 @@ fn a_message_wakes_its_recipient_and_outlives_a_kill() {
     assert!(log.contains("accepted") && log.contains("it registered"), "{log}");
 }
 
+const FACTORY: &str = "sip:conference-factory@localhost";
+
+/// Makes a group with these users, leaves its session, and gives the focus.
+fn group(owner: &mut Phone, users: &[usize]) -> String {
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=message 9 TCP/MSRP *\r\n\
+               a=setup:active\r\na=accept-types:message/cpim\r\na=accept-wrapped-types:*\r\na=path:msrp://127.0.0.1:9/own;tcp\r\n";
+    let entry = |user: &usize| format!("<entry uri=\"sip:user{user}@localhost\" cp:copyControl=\"to\"/>");
+    let entries: String = users.iter().map(entry).collect();
+    let body = format!(
+        "--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b\r\nContent-Type: application/resource-lists+xml\r\n\
+         Content-Disposition: recipient-list\r\n\r\n<?xml version=\"1.0\"?>\
+         <resource-lists xmlns=\"urn:ietf:params:xml:ns:resource-lists\" xmlns:cp=\"urn:ietf:params:xml:ns:copycontrol\">\
+         <list>{entries}</list></resource-lists>\r\n--b--\r\n"
+    );
+    let headers = format!(
+        "Contact: <{}>;+g.oma.sip-im\r\nAccept-Contact: *;+g.oma.sip-im\r\nRequire: recipient-list-invite\r\n\
+         Contribution-ID: woken\r\nContent-Type: multipart/mixed;boundary=\"b\"\r\n",
+        owner.contact()
+    );
+    let made = owner.request("INVITE", FACTORY, FACTORY, &headers, &body).expect("the server lives");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let contact = made.header("Contact").expect("a Contact");
+    contact.trim_start_matches('<').split('>').next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_message_to_a_group_wakes_the_members_that_sleep() {
+    let hook = Hook::start();
+    let server = server(&hook);
+    asleep(&server, 1, 1);
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut there = Phone::registered(&server, 2, Transport::Udp);
+    let focus = group(&mut owner, &[1, 2]);
+    let mut say = |text: &str| {
+        let answer = there.request("MESSAGE", &focus, &focus, "Content-Type: text/plain\r\n", text);
+        assert_eq!(answer.expect("the server lives").code(), 200);
+    };
+    say("one");
+    let push = hook.next();
+    assert_eq!((push["prid"].as_str(), push["class"].as_str()), (Some("token1"), Some("message")), "{push}");
+    say("two");
+    let mut phone = wakes(&server, 1, 1);
+    assert_eq!(phone.texts(2), ["one", "two"]);
+    assert_eq!(hook.rest(), [serde_json::Value::Null; 0], "both are one wake-up, and it is over");
+    // Who is awake is not pushed to.
+    say("three");
+    assert_eq!(phone.texts(1), ["three"]);
+    assert_eq!(hook.rest(), [serde_json::Value::Null; 0]);
+}
+
 #[test]
 fn a_call_waits_for_five_devices_and_each_rings_once() {
     let hook = Hook::start();

@@ -4,8 +4,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, NodeError, Page, RefusedAccount};
-use chappe_auth::Ha1Forms;
+use chappe_api::{
+    Account, AccountChange, Accounts, Export, Ha1, Imported, List, NewAccount, NodeError, Page, RefusedAccount,
+};
+use chappe_auth::{Algorithm, Ha1Forms, Ha1Set};
 use chappe_store::{AccountError, DocumentKey, Outcome, Secrets, StoreError, Stores, Wanted, Wishes};
 use chappe_xcap::usage::rcs;
 
@@ -56,7 +58,10 @@ impl StoredAccounts {
             return Err(NodeError::Invalid { field: "aor", why });
         }
         Ok(chappe_store::Account {
-            secrets: secrets(&aor.text, &new.password)?,
+            secrets: match &new.ha1 {
+                Some(ha1) if new.password.is_empty() => taken_over(ha1)?,
+                _ => secrets(&aor.text, &new.password)?,
+            },
             aor: aor.text,
             tel: numbers(&new.tel)?,
             display_name: name(&new.display_name)?,
@@ -141,6 +146,12 @@ impl Accounts for StoredAccounts {
         self.empty_queue(&account.aor).await.map_err(unavailable)
     }
 
+    async fn export(&self, aor: &str) -> Result<Export, NodeError> {
+        let account = self.show(aor).await?;
+        let names = crate::erase::names(&account);
+        crate::export::export(&self.stores, account, &names).await
+    }
+
     async fn import(&self, accounts: Vec<NewAccount>) -> Result<Imported, NodeError> {
         let mut imported = Imported::default();
         let (mut admitted, mut indexes) = (Vec::new(), Vec::new());
@@ -158,16 +169,30 @@ impl Accounts for StoredAccounts {
         imported.added = outcome.added;
         let taken: std::collections::HashSet<usize> = outcome.refused.iter().map(|(at, _)| *at).collect();
         for (at, account) in admitted.into_iter().enumerate() {
-            if taken.contains(&at) {
-                let reason = "the account or one of its numbers exists".to_owned();
-                imported.refused.push(RefusedAccount { index: indexes[at], aor: account.aor.into(), reason });
-            } else {
+            if !taken.contains(&at) {
                 (self.changed)(Changed::Put(Box::new(account)));
+                continue;
             }
+            let known = self.stores.accounts.account(&account.aor).await.map_err(unavailable)?;
+            let reason = match known {
+                Some(known) if is_same(&known, &account) => {
+                    imported.unchanged += 1;
+                    continue;
+                }
+                Some(_) => "the account exists, with another password, numbers or name",
+                None => "one of its numbers belongs to another account",
+            };
+            let reason = reason.to_owned();
+            imported.refused.push(RefusedAccount { index: indexes[at], aor: account.aor.into(), reason });
         }
         imported.refused.sort_by_key(|refused| refused.index);
         Ok(imported)
     }
+}
+
+/// Whether an import that is repeated finds what it had added.
+fn is_same(known: &chappe_store::Account, given: &chappe_store::Account) -> bool {
+    known.secrets == given.secrets && known.tel == given.tel && known.display_name == given.display_name
 }
 
 /// `user@domain`, canonical: the domain in lower case.
@@ -216,6 +241,34 @@ fn secrets(aor: &str, password: &str) -> Result<Secrets, NodeError> {
     }
     let (user, realm) = aor.rsplit_once('@').unwrap_or((aor, ""));
     Ok(Secrets(Ha1Forms::from_password(user, realm, password.as_bytes()).to_bytes()))
+}
+
+/// The digests that another server kept. Spellings and algorithms that it did not keep stay unknown until the password is set anew.
+fn taken_over(ha1: &Ha1) -> Result<Secrets, NodeError> {
+    let unknown = || Ha1Set { md5: [0; 16], sha256: [0; 32], sha512_256: [0; 32] };
+    let (mut plain, mut at_domain) = (unknown(), unknown());
+    read_hex(ha1.md5.as_deref(), "ha1.md5", &mut plain.md5)?;
+    read_hex(ha1.sha256.as_deref(), "ha1.sha256", &mut plain.sha256)?;
+    read_hex(ha1.sha512_256.as_deref(), "ha1.sha512_256", &mut plain.sha512_256)?;
+    read_hex(ha1.md5_at_domain.as_deref(), "ha1.md5_at_domain", &mut at_domain.md5)?;
+    if [Algorithm::Md5, Algorithm::Sha256, Algorithm::Sha512_256].iter().all(|algorithm| !plain.has(*algorithm)) {
+        return Err(NodeError::Invalid { field: "ha1", why: "no digest of the user name itself".into() });
+    }
+    Ok(Secrets(Ha1Forms { plain, at_domain, uri: unknown() }.to_bytes()))
+}
+
+fn read_hex(text: Option<&str>, field: &'static str, out: &mut [u8]) -> Result<(), NodeError> {
+    let Some(text) = text else { return Ok(()) };
+    let digits = text.as_bytes();
+    let fits = digits.len() == 2 * out.len() && digits.iter().all(u8::is_ascii_hexdigit);
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).unwrap_or_default();
+        *byte = u8::from_str_radix(pair, 16).unwrap_or_default();
+    }
+    if fits && out.iter().any(|byte| *byte != 0) {
+        return Ok(());
+    }
+    Err(NodeError::Invalid { field, why: format!("not {} digits of a digest in hexadecimal", 2 * out.len()) })
 }
 
 /// Global numbers without their visual separators (RFC 3966 §5.1.1).
@@ -295,7 +348,7 @@ mod tests {
 
     fn new(aor: &str, tel: &[&str]) -> NewAccount {
         let tel = tel.iter().map(|tel| (*tel).to_owned()).collect();
-        NewAccount { aor: aor.into(), password: "secret".into(), tel, display_name: String::new() }
+        NewAccount { aor: aor.into(), password: "secret".into(), tel, ..NewAccount::default() }
     }
 
     #[tokio::test]
@@ -337,20 +390,54 @@ mod tests {
             new("alice@elsewhere.org", &[]),
             new("bob@example.com", &[]),
             new("carol@example.com", &["12"]),
-            new("dave@example.com", &[]),
+            new("dave@example.com", &["+15550001"]),
+            new("erin@example.com", &["+15550001"]),
+            NewAccount { password: "another".into(), ..new("bob@example.com", &[]) },
         ];
         let imported = door.import(list).await.unwrap();
-        assert_eq!(imported.added, 2);
+        assert_eq!((imported.added, imported.unchanged), (2, 1));
         let refused: Vec<_> = imported.refused.iter().map(|r| (r.index, r.reason.as_str())).collect();
         assert_eq!(
             refused,
             [
                 (1, "aor: elsewhere.org is not served here; served: example.com"),
-                (2, "the account or one of its numbers exists"),
                 (3, "tel: \"12\" is not + and 3 to 15 digits, such as +15550001"),
+                (5, "one of its numbers belongs to another account"),
+                (6, "the account exists, with another password, numbers or name"),
             ]
         );
         assert_eq!(*told.lock().unwrap(), ["+bob@example.com", "+alice@example.com", "+dave@example.com"]);
+    }
+
+    #[tokio::test]
+    async fn digests_of_another_server_are_taken_over() {
+        let (door, _) = door();
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let forms = Ha1Forms::from_password("bob", "example.com", b"s3cr3t-pw");
+        let kept = |md5: &str| NewAccount {
+            password: String::new(),
+            ha1: Some(Ha1 {
+                md5: Some(md5.to_owned()),
+                md5_at_domain: Some(hex(&forms.at_domain.md5)),
+                ..Ha1::default()
+            }),
+            ..new("bob@example.com", &[])
+        };
+        for wrong in ["", "00000000000000000000000000000000", "0e8359df8d2ad12d237d275cce1c7ab", "g"] {
+            let error = door.add(kept(wrong)).await.unwrap_err();
+            assert!(matches!(error, NodeError::Invalid { field: "ha1.md5", .. }), "{wrong}: {error}");
+        }
+        let nothing = NewAccount { ha1: Some(Ha1::default()), password: String::new(), ..new("bob@example.com", &[]) };
+        assert!(matches!(door.add(nothing).await, Err(NodeError::Invalid { field: "ha1", .. })));
+        let list = || vec![kept(&hex(&forms.plain.md5).to_uppercase())];
+        let imported = door.import(list()).await.unwrap();
+        assert_eq!((imported.added, imported.unchanged), (1, 0), "{imported:?}");
+        let again = door.import(list()).await.unwrap();
+        assert_eq!((again.added, again.unchanged, again.refused.len()), (0, 1, 0), "{again:?}");
+        let stored = door.stores.accounts.account("bob@example.com").await.unwrap().unwrap();
+        let taken = Ha1Forms::from_bytes(&stored.secrets.0);
+        assert_eq!((taken.plain.md5, taken.at_domain.md5), (forms.plain.md5, forms.at_domain.md5));
+        assert!(!taken.plain.has(Algorithm::Sha256) && !taken.uri.has(Algorithm::Md5));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
+use chappe_api::ErasureReceipt;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -60,6 +61,12 @@ impl Admin {
     /// GET, the answer from JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Has a user erased.
+    pub async fn erase(&self, aor: &str) -> anyhow::Result<ErasureReceipt> {
+        let path = format!("/api/accounts/{}?erase=true", segment(aor));
+        self.call(Method::DELETE, &path, None::<&()>).await
     }
 
     /// Any method with a JSON body; an empty answer reads as `null`.

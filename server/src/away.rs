@@ -85,6 +85,11 @@ impl AwayDevices {
         known.iter().filter(|away| away.since + self.retention > now).cloned().collect()
     }
 
+    /// One device is not waited for any more.
+    pub fn forget(&self, aor: &str, device: &str) {
+        self.take(aor, device);
+    }
+
     /// The account is gone.
     pub fn remove(&self, aor: &str) {
         let gone = self.shard(aor).lock().remove(aor).map_or(0, |devices| devices.len());

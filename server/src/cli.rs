@@ -7,11 +7,13 @@ mod account;
 mod backup;
 mod config;
 mod conformance;
+mod csv;
 mod inspect;
 mod load;
 pub mod output;
 mod place;
 mod serve;
+mod subscribers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

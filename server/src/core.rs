@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::admission::{Bans, Offence, Rates};
 use crate::away::AwayDevices;
+use crate::bearer::Bearers;
 use crate::directory::Directory;
 use crate::fate::Ledger;
 use crate::hops::{Hop, Hops};
@@ -44,6 +45,7 @@ use crate::service::notify::Watched;
 use crate::service::notify::published::Shelves;
 use crate::service::presence::PresenceAgent;
 use crate::shard::{Shard, Turn, answer_flow};
+use crate::sign_ins::SignInTable;
 use crate::sip_counters::SipCounters;
 use crate::steps::Recent;
 use crate::timers::Alarm;
@@ -137,6 +139,8 @@ pub struct Core {
     pub groups: Groups,
     pub xcap: Xcap,
     pub push: Arc<Push>,
+    pub sign_ins: Arc<SignInTable>,
+    pub bearers: Arc<Bearers>,
     pub counters: SipCounters,
     pub trace: Trace,
     /// Store operations under way.
@@ -177,6 +181,7 @@ pub struct Parts {
     pub groups: Groups,
     pub xcap: Xcap,
     pub push: Arc<Push>,
+    pub bearers: Arc<Bearers>,
     pub resolver: Option<Resolver>,
     pub layer: chappe_sip::layer::Config,
     pub trace: Trace,
@@ -229,6 +234,8 @@ impl Core {
             groups: parts.groups,
             xcap: parts.xcap,
             push: parts.push,
+            sign_ins: Arc::clone(parts.bearers.table()),
+            bearers: parts.bearers,
             counters: SipCounters::new(parts.metrics),
             trace: parts.trace,
             store_queue: AtomicU64::new(0),

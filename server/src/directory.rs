@@ -9,8 +9,10 @@ use chappe_auth::{Ha1Forms, Ha1Set, Username};
 use chappe_store::{Account, Secrets};
 use parking_lot::RwLock;
 
+use crate::core::epoch_seconds;
 use crate::lists::Lists;
 use crate::provisioning::DevicePasswords;
+use crate::sign_ins::SignInTable;
 
 /// What the SIP side needs of an account.
 #[derive(Debug)]
@@ -35,8 +37,8 @@ struct Tables {
 #[derive(Default)]
 pub struct Directory {
     tables: RwLock<Tables>,
-    /// Set once, where devices are given passwords of their own.
-    devices: OnceLock<DevicePasswords>,
+    /// Set once, where devices are given passwords of their own; good while they are listed.
+    devices: OnceLock<(DevicePasswords, Arc<SignInTable>)>,
 }
 
 impl Directory {
@@ -55,13 +57,17 @@ impl Directory {
             let secrets = Ha1Forms::from_bytes(&entry.secrets.0).get(name.form).clone();
             return Some((entry, secrets));
         }
-        let (owner, secrets) = self.devices.get()?.secrets(name, realm)?;
+        let (passwords, listed) = self.devices.get()?;
+        let (owner, mark, secrets) = passwords.secrets(name, realm)?;
+        if !listed.is_good(&owner, &mark, epoch_seconds()) {
+            return None;
+        }
         Some((self.find(&owner)?, secrets))
     }
 
     /// Devices have passwords of their own from now on.
-    pub fn set_devices(&self, devices: DevicePasswords) {
-        let _ = self.devices.set(devices);
+    pub fn set_devices(&self, devices: DevicePasswords, listed: Arc<SignInTable>) {
+        let _ = self.devices.set((devices, listed));
     }
 
     pub fn exists(&self, aor: &str) -> bool {

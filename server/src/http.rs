@@ -1,6 +1,7 @@
 //! The HTTP listeners: for users, and for operators.
 
 pub mod identity;
+pub mod tokens;
 
 use std::sync::Arc;
 use std::time::Duration;

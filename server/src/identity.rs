@@ -2,16 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ahash::RandomState;
 use bytes::Bytes;
-use chappe_auth::{Credentials, Gate, GateConfig, Request as Digest, Username, Verdict};
+use chappe_auth::{Algorithm, Credentials, Gate, GateConfig, Ha1Forms, Request as Digest, Username, Verdict, bearer};
 use chappe_net::Network;
 use chappe_sip::{Flow, HeaderName, Message, Reply};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use crate::bearer::Bearers;
 use crate::directory::{Directory, Entry};
 
 /// Connections remembered as authenticated, at most; the one that does not fit is challenged again.
@@ -47,6 +48,8 @@ pub struct Fresh<'a> {
     pub salt: [u8; 8],
     /// To tag.
     pub tag: &'a str,
+    /// Nobody on the way can read the request, so that a token may be in it.
+    pub secure: bool,
 }
 
 /// Checks credentials and remembers connections.
@@ -55,6 +58,14 @@ pub struct Identity {
     trusted: Vec<Network>,
     /// Users that a connection has authenticated as.
     connections: Box<[Mutex<Users>]>,
+    bearers: OnceLock<Bearing>,
+}
+
+/// Tokens, and who gives them to clients that are asked for one.
+struct Bearing {
+    bearers: Arc<Bearers>,
+    /// An https URI; without one no token is asked for (RFC 8898 §2.2).
+    server: Option<String>,
 }
 
 type Users = HashMap<u64, SmallVec<[Arc<Entry>; 1]>, RandomState>;
@@ -66,7 +77,13 @@ impl Identity {
             gate: Gate::new(config, key, now),
             trusted,
             connections: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            bearers: OnceLock::new(),
         }
+    }
+
+    /// Tokens are taken from now on. Once.
+    pub fn set_bearers(&self, bearers: Arc<Bearers>, server: Option<String>) {
+        let _ = self.bearers.set(Bearing { bearers, server });
     }
 
     /// Whether the peer belongs to the trust domain.
@@ -104,6 +121,16 @@ impl Identity {
         self.shard(flow.connection).lock().remove(&flow.connection);
     }
 
+    /// Forgets every connection that a user has authenticated over: it is asked again. Looks at all.
+    pub fn forget_user(&self, aor: &str) {
+        for shard in &self.connections {
+            shard.lock().retain(|_, users| {
+                users.retain(|user| *user.aor != *aor);
+                !users.is_empty()
+            });
+        }
+    }
+
     /// Looks at the credentials of a request for `realm`. The answer of an unknown user is that of
     /// a wrong password.
     pub fn check(
@@ -114,21 +141,42 @@ impl Identity {
         directory: &Directory,
         fresh: Fresh<'_>,
     ) -> Checked {
-        let Fresh { now, salt, tag } = fresh;
+        let Fresh { now, salt, tag, secure } = fresh;
         let (header, answer, status) = match role {
             Role::Registrar => (HeaderName::Authorization, HeaderName::WwwAuthenticate, 401),
             Role::Proxy => (HeaderName::ProxyAuthorization, HeaderName::ProxyAuthenticate, 407),
         };
         let digest = Digest { method: request.method_text(), body: request.body(), realm, binding: b"" };
-        let challenge = |stale: bool| {
+        let challenge_with = |stale: bool, error: Option<bearer::Error>| {
             let mut reply = Reply::new(request, status, tag);
             let mut values = self.gate.challenge(&digest, stale, now, salt);
             suit(request, &mut values);
+            keep_known(&mut values, claimed(request, role, realm, directory).as_deref());
+            values.extend(self.bearer_challenge(realm, error));
             for value in values {
                 reply = reply.header(answer, &value);
             }
             reply.finish()
         };
+        let challenge = |stale: bool| challenge_with(stale, None);
+        let token = request.headers(header).find_map(|value| bearer::parse(value).ok());
+        if let Some((token, bearing)) = token.zip(self.bearers.get()) {
+            let checked = match secure {
+                true => bearing.bearers.check(token, "sip", now),
+                false => Err(bearer::Error::InvalidToken),
+            };
+            let is_of_realm = |aor: &str| aor.rsplit_once('@').is_some_and(|(_, domain)| domain == realm);
+            return match checked.map(|aor| directory.find(&aor).filter(|user| !user.disabled && is_of_realm(&user.aor)))
+            {
+                Ok(Some(user)) => Checked::User(user),
+                Ok(None) => Checked::Challenge(challenge_with(false, Some(bearer::Error::InvalidToken))),
+                // SIP has a word of its own for a token that covers something else.
+                Err(bearer::Error::InsufficientScope) => {
+                    Checked::Challenge(challenge_with(false, Some(bearer::Error::InvalidScope)))
+                }
+                Err(error) => Checked::Challenge(challenge_with(false, Some(error))),
+            };
+        }
         let ours = |c: &Credentials<'_>| c.realm.eq_ignore_ascii_case(realm);
         let Some(credentials) = request.headers(header).filter_map(|v| Credentials::parse(v).ok()).find(ours) else {
             return Checked::Challenge(challenge(false));
@@ -141,6 +189,12 @@ impl Identity {
             (Verdict::Challenge { stale }, _) => Checked::Challenge(challenge(stale)),
             (_, entry) => Checked::Wrong { answer: challenge(false), unknown: entry.is_none() },
         }
+    }
+
+    fn bearer_challenge(&self, realm: &str, error: Option<bearer::Error>) -> Option<String> {
+        let server = self.bearers.get()?.server.as_deref()?;
+        let challenge = bearer::Challenge::sip(realm, server).ok()?;
+        Some(challenge.about("sip", error).value())
     }
 
     /// Gives back memory of old nonces; call it every minute or so.
@@ -169,6 +223,27 @@ fn suit(request: &Message, challenges: &mut Vec<String>) {
         if challenges.iter().any(read) {
             challenges.retain(read);
         }
+    }
+}
+
+/// Who a request says that it is from, before anything is proved.
+fn claimed(request: &Message, role: Role, realm: &str, directory: &Directory) -> Option<Arc<Entry>> {
+    let address = if role == Role::Registrar { request.to() } else { request.from() }?;
+    let uri = address.parse_uri().ok()?;
+    directory.find(&format!("{}@{realm}", uri.user_decoded()))
+}
+
+/// Leaves out algorithms for which the account has no secret, as those that were taken over from another server have not for all:
+/// clients answer the first challenge that they know.
+fn keep_known(challenges: &mut Vec<String>, user: Option<&Entry>) {
+    let Some(user) = user else { return };
+    let secrets = Ha1Forms::from_bytes(&user.secrets.0).plain;
+    let known = |challenge: &String| {
+        let named = |algorithm: &&Algorithm| challenge.contains(&format!("algorithm={},", algorithm.name()));
+        Algorithm::DEFAULT_ORDER.iter().find(named).is_none_or(|algorithm| secrets.has(*algorithm))
+    };
+    if challenges.iter().any(known) {
+        challenges.retain(known);
     }
 }
 
@@ -212,7 +287,7 @@ mod tests {
                  Call-ID: c\r\nCSeq: 1 REGISTER\r\nUser-Agent: {agent}\r\n\r\n"
             );
             let request = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
-            let fresh = Fresh { now: 1, salt: [1; 8], tag: "t" };
+            let fresh = Fresh { now: 1, salt: [1; 8], tag: "t", secure: true };
             let checked = identity.check(&request, Role::Registrar, "d", &Directory::default(), fresh);
             let Checked::Challenge(bytes) = checked else { panic!("{checked:?}") };
             let answer = Message::parse(bytes, &Limits::default()).unwrap();

@@ -1,5 +1,6 @@
 //! A running node: what is opened at the start, what runs beside the traffic, and how it ends.
 
+mod devices;
 mod files;
 mod operator;
 mod parts;
@@ -27,6 +28,7 @@ use crate::files::Depot;
 use crate::history::HistoryDoor;
 use crate::http::Behind;
 use crate::http::identity::HttpIdentity;
+use crate::http::tokens::SignInDoor;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
@@ -128,6 +130,7 @@ impl Running {
             }
         });
         load(&core).await.context("cannot read the store")?;
+        core.sign_ins.load().await.context("cannot read who is signed in")?;
         crate::xcap::feed::load(&core).await.context("cannot read the documents of users")?;
         core.xcap.watch(Arc::new(crate::xcap::feed::PresenceFeed));
         core.xcap.watch(Arc::new(crate::service::notify::xcap_diff::Feed));
@@ -156,7 +159,7 @@ impl Running {
 
         let handsets = parts::provisioning(&config, &net)?.map(|parts::Provisioning { options, sender }| {
             let passwords = DevicePasswords::new(&keys.derive("device passwords"));
-            core.directory.set_devices(passwords.clone());
+            core.directory.set_devices(passwords.clone(), Arc::clone(&core.sign_ins));
             let tokens = keys.derive("configuration tokens");
             Arc::new(AutoConfig::new(Arc::clone(&core), metrics.clone(), options, &tokens, passwords, sender))
         });
@@ -178,6 +181,13 @@ impl Running {
                     crate::service::presence::rules_changed(&core, &aor);
                 }
                 Changed::Removed(aor) => {
+                    let (signed_in, gone) = (Arc::clone(&core), aor.clone());
+                    core.runtime.spawn(async move {
+                        if let Err(error) = signed_in.sign_ins.sign_out(&gone, None).await {
+                            tracing::error!(%error, "what was signed in of a removed account could not be removed");
+                        }
+                    });
+                    core.identity.forget_user(&aor);
                     if let Some(depot) = depot.clone() {
                         let owner = aor.clone();
                         core.runtime.spawn(async move { depot.remove_all(&owner).await });
@@ -259,11 +269,13 @@ impl Running {
         let settings = files::http(&self.operator.config);
         let depot = self.operator.depot.clone();
         let files = depot.map(|depot| chappe_api::files::router(depot, self.identity(), settings));
+        let sign_in = SignInDoor::new(Arc::clone(&self.core), Arc::clone(&self.core.bearers), self.handsets.clone());
+        let tokens = chappe_api::tokens::router(self.identity(), Arc::new(sign_in));
         let contacts = Arc::new(ContactsDoor(Arc::clone(&self.core)));
         let contacts = chappe_api::contacts::router(self.identity(), contacts);
         let history = Arc::new(HistoryDoor(Arc::clone(&self.core)));
         let history = chappe_api::history::router(self.identity(), history);
-        handsets.into_iter().chain([xcap, contacts, history]).chain(files).collect()
+        handsets.into_iter().chain([xcap, contacts, history, tokens]).chain(files).collect()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -450,6 +462,10 @@ async fn forget(core: Arc<Core>, identity: Arc<HttpIdentity>, handsets: Option<A
         identity.expire(now);
         if let Some(handsets) = &handsets {
             handsets.expire(now);
+        }
+        if let Err(error) = core.sign_ins.flush(now).await {
+            core.counters.store_failed();
+            tracing::warn!(%error, "who was seen could not be stored");
         }
         let before = now.saturating_sub(explain.as_secs());
         let fates = core.stores.fates.purge(before * 1000).await;

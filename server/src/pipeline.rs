@@ -152,7 +152,8 @@ fn identify(
             return Ok(Sender::Outside { in_dialog: true });
         }
         let tag = core.tag();
-        let fresh = Fresh { now: epoch_seconds(), salt: core.random().to_be_bytes(), tag: &tag };
+        let fresh =
+            Fresh { now: epoch_seconds(), salt: core.random().to_be_bytes(), tag: &tag, secure: is_private(flow) };
         let checked = core.identity.check(message, Role::Proxy, domain, &core.directory, fresh);
         return match checked {
             // One of the names of the account, or nobody else's.
@@ -178,6 +179,11 @@ fn identify(
         return Err(answer(turn, message, 403, "Relaying Denied"));
     }
     Ok(Sender::Outside { in_dialog: known_dialog })
+}
+
+/// Whether nobody between us and the peer can read along: over TLS, or within this machine.
+pub fn is_private(flow: &Flow) -> bool {
+    flow.transport.is_secure() || flow.remote.ip().is_loopback()
 }
 
 /// The user of ours that a From claims to be, and the domain whose password counts.

@@ -18,11 +18,12 @@ use chappe_provisioning::{
 };
 use parking_lot::Mutex;
 
-pub use passwords::{DevicePasswords, Login};
+pub use passwords::{DevicePasswords, Login, SEPARATOR};
 pub use sms::Sender;
 
 use crate::core::{Core, epoch_seconds};
 use crate::metrics::{Metrics, Provisioned};
+use crate::sign_ins;
 
 /// Name of the cookie.
 const COOKIE: &str = "rcs";
@@ -169,8 +170,10 @@ impl AutoConfig {
         let is_held = query.vers == Some(i64::from(version));
         let told =
             if is_held { Version::Unchanged { version, validity } } else { Version::Current { version, validity } };
-        let token = token.then(|| Token { value: self.token(user, token_validity, now), validity: token_validity });
         let login = self.passwords.login(user, query.device().unwrap_or_default());
+        self.list(user, &login.mark, query, now);
+        let token = token
+            .then(|| Token { value: self.token(user, &login.mark, token_validity, now), validity: token_validity });
         let domain = user.rsplit_once('@').map_or(user, |(_, domain)| domain);
         let account = Account {
             private: login.username.clone(),
@@ -232,6 +235,63 @@ impl AutoConfig {
         }
     }
 
+    /// The device is a sign-in of its user from now on: in memory at once, on disk soon. What a crash takes back is listed again
+    /// when the handset asks again.
+    fn list(&self, user: &str, mark: &str, query: &Query, now: u64) {
+        let table = &self.core.sign_ins;
+        if table.is_good(user, mark, now) {
+            return;
+        }
+        let parts = [&query.friendly_device_name, &query.terminal_vendor, &query.terminal_model, &query.client_vendor];
+        let name: Vec<&str> = parts.into_iter().flatten().map(|part| &**part).collect();
+        let device = sign_ins::device(user, mark, &name.join(" "), now);
+        table.note(device.clone());
+        let (core, store) = (Arc::clone(&self.core), table.store());
+        core.runtime.clone().spawn(async move {
+            if let Err(error) = store.put(device).await {
+                core.counters.store_failed();
+                tracing::error!(%error, "a device that was configured could not be listed");
+            }
+        });
+    }
+
+    /// Sends a one-time password that is not for a configuration; with the limits of those that are. Gives the session.
+    ///
+    /// # Errors
+    /// None can be sent, or too many were. An unknown number is none.
+    pub fn send_password(&self, number: &str) -> Result<String, Typed> {
+        let query = format!("msisdn={}", crate::admin::segment(number));
+        let query = Query::read(&query).map_err(|_| Typed::Wrong)?;
+        match self.exchange_for(None, &query) {
+            Answer::Wait { session, send } => {
+                if let (Some(pending), Some(sender)) = (send, &self.sender) {
+                    sender.send(&self.core, pending);
+                }
+                Ok(session.to_string())
+            }
+            other => Err(Typed::of(&other)),
+        }
+    }
+
+    /// The user whose one-time password was typed in a session.
+    ///
+    /// # Errors
+    /// It is wrong, or was tried too often.
+    pub fn typed(&self, session: &str, code: &str) -> Result<Box<str>, Typed> {
+        let session = session.parse().map_err(|()| Typed::Wrong)?;
+        let query = Query { otp: Some(code.into()), ..Query::default() };
+        match self.exchange_for(Some(session), &query) {
+            Answer::Configure { user, .. } => Ok(user),
+            other => Err(Typed::of(&other)),
+        }
+    }
+
+    fn exchange_for(&self, session: Option<SessionId>, query: &Query) -> Answer {
+        let arrival = Arrival { secure: true, enriched: None, session };
+        let fresh = Fresh { session: crate::random::bytes(), code: u64::from_le_bytes(crate::random::bytes()) };
+        self.exchange.lock().ask(arrival, query, self, epoch_seconds(), fresh)
+    }
+
     /// The number that a gateway says.
     fn number(&self, headers: &HeaderMap) -> Option<String> {
         let value = self.options.headers.iter().find_map(|name| headers.get(name))?.to_str().ok()?;
@@ -240,7 +300,7 @@ impl AutoConfig {
         is_number.then(|| format!("+{digits}"))
     }
 
-    fn token(&self, user: &str, validity: u32, now: u64) -> String {
+    fn token(&self, user: &str, mark: &str, validity: u32, now: u64) -> String {
         self.tokens.issue(&Claims {
             sub: user.to_owned(),
             aud: vec![AUDIENCE.to_owned()],
@@ -248,8 +308,29 @@ impl AutoConfig {
             iat: now,
             exp: now + u64::from(validity),
             nbf: None,
-            jti: crate::random::token(),
+            // Good as long as the device is listed.
+            jti: format!("{mark}.{}", crate::random::token()),
         })
+    }
+}
+
+/// Why a one-time password was not sent, or did not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Typed {
+    Wrong,
+    /// Tried too often, or nobody sends any.
+    Never,
+    /// Seconds after which to try again.
+    Later(u64),
+}
+
+impl Typed {
+    fn of(answer: &Answer) -> Typed {
+        match answer {
+            Answer::Forbidden => Typed::Never,
+            Answer::TooMany { retry_after } | Answer::Busy { retry_after } => Typed::Later(*retry_after),
+            _ => Typed::Wrong,
+        }
     }
 }
 
@@ -267,8 +348,10 @@ impl Known for AutoConfig {
     }
 
     fn token(&self, token: &str) -> Option<Box<str>> {
-        let claims = self.tokens.verify(token, epoch_seconds()).ok()?;
-        claims.allows("configuration").then(|| claims.sub.into())
+        let now = epoch_seconds();
+        let claims = self.tokens.verify(token, now).ok().filter(|claims| claims.allows("configuration"))?;
+        let (mark, _) = claims.jti.split_once('.')?;
+        self.core.sign_ins.is_good(&claims.sub, mark, now).then(|| claims.sub.into())
     }
 }
 

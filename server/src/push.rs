@@ -138,6 +138,11 @@ impl Push {
         self.state.lock().wakes.has(&(aor.into(), device.into()))
     }
 
+    /// Forgets what was decided about the devices of a user who is gone.
+    pub fn forget(&self, aor: &str) {
+        self.state.lock().log.forget(aor);
+    }
+
     fn is_dead(&self, target: &Target) -> bool {
         self.state.lock().dead.contains(target)
     }
@@ -273,6 +278,14 @@ pub async fn run(core: Arc<Core>, mut inbox: Inbox) {
 fn wake_for_messages(core: &Arc<Core>, aor: &str) {
     let asleep = sleepers(core, aor, |_| true);
     if !asleep.is_empty() && core.waiting.count(aor) > 0 {
+        core.push.want(aor, &asleep, Class::Message);
+    }
+}
+
+/// Something has come for a user that is not in his queue, such as a message to a group: his devices that sleep are woken for it.
+pub fn wake(core: &Core, aor: &str) {
+    let asleep = sleepers(core, aor, |_| true);
+    if !asleep.is_empty() {
         core.push.want(aor, &asleep, Class::Message);
     }
 }

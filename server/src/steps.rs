@@ -181,6 +181,17 @@ impl Recent {
         shard.push_back(kept);
     }
 
+    /// Forgets what came from or to one of `names`.
+    pub fn forget(&self, names: &[Box<str>]) {
+        let is_one = |name: &str| names.iter().any(|one| **one == *name);
+        for shard in &self.shards {
+            shard.lock().retain(|kept| {
+                let step = kept.get();
+                !is_one(step.recipient) && !is_one(step.sender)
+            });
+        }
+    }
+
     fn shard(&self, call_id: &str) -> &Mutex<VecDeque<Kept>> {
         &self.shards[self.hasher.hash_one(call_id) as usize % SHARDS]
     }

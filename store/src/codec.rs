@@ -8,7 +8,7 @@ use chappe_sip::registrar::{Binding, Parts};
 
 use crate::{
     Account, ContentHash, ConversationId, Counts, Entry, Event, Fate, NewEntry, NewMessage, QueuedMessage, Secrets,
-    StoreError, StoredFile, StoredThumbnail, Wants, Wishes,
+    SignIn, SignInKind, StoreError, StoredFile, StoredThumbnail, Wants, Wishes,
 };
 
 pub(crate) use group::{put_group_entry, take_group_entry};
@@ -430,6 +430,29 @@ fn take_hash(take: &mut Take<'_>) -> Result<ContentHash, StoreError> {
 }
 
 /// Numbers of eight bytes each: keys of receipts, ids of messages.
+/// AOR and id are columns.
+pub(crate) fn put_sign_in(sign_in: &SignIn) -> Vec<u8> {
+    let mut out = vec![VERSION, sign_in.kind as u8];
+    out.text(&sign_in.name);
+    let numbers = [sign_in.created, sign_in.last_seen, sign_in.expires, sign_in.turn];
+    numbers.into_iter().for_each(|number| out.num(number));
+    out.text(&sign_in.scope);
+    out
+}
+
+pub(crate) fn take_sign_in(aor: &str, id: &str, bytes: &[u8]) -> Result<SignIn, StoreError> {
+    let mut take = Take::new(bytes, "sign-in")?;
+    let kind = match take.byte()? {
+        1 => SignInKind::Device,
+        2 => SignInKind::Token,
+        _ => return Err(take.damaged()),
+    };
+    let name = take.text()?;
+    let (created, last_seen, expires, turn) = (take.num()?, take.num()?, take.num()?, take.num()?);
+    let scope = take.text()?;
+    Ok(SignIn { aor: aor.into(), id: id.into(), kind, name, created, last_seen, expires, turn, scope })
+}
+
 pub(crate) fn put_keys(keys: &[u64]) -> Vec<u8> {
     keys.iter().flat_map(|key| key.to_le_bytes()).collect()
 }

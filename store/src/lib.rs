@@ -24,10 +24,12 @@ mod postgres;
 mod queue;
 mod reached;
 mod receipt;
+mod sign_in;
 mod sqlite;
 mod stores;
 #[cfg(test)]
 mod suite;
+mod trace;
 
 pub use account::{Account, AccountError, AccountStore, Imported, Secrets, Wishes};
 pub use blob::{BlobStream, Blobs, DiskBlobs, ObjectBlobs, S3};
@@ -47,4 +49,6 @@ pub use queue::{
 };
 pub use reached::{News, Reached, ReceiptStates, ReceiptStatus, Step, Way};
 pub use receipt::{Receipt, ReceiptState, Receipts};
+pub use sign_in::{SignIn, SignInKind, SignIns};
 pub use stores::{StoreUrl, Stores};
+pub use trace::{GroupErasure, Traced, Traces};

@@ -3,6 +3,8 @@
 mod documents;
 mod files;
 mod groups;
+mod sign_ins;
+mod traces;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -22,6 +24,7 @@ use crate::location::{Located, LocationStore, Revision};
 use crate::queue::{Depth, DeviceCopy, MessageQueue, NewMessage, QueuedMessage, Wanted, Write, Written};
 use crate::reached::{News, Reached, ReceiptStates, ReceiptStatus, Way};
 use crate::receipt::{Receipt, Receipts};
+use crate::sign_in::SignIn;
 use crate::{StoreError, codec};
 
 /// All traits over maps.
@@ -47,6 +50,7 @@ struct State {
     rooms: BTreeMap<Box<str>, groups::Room>,
     files: BTreeMap<Box<str>, StoredFile>,
     shelf: documents::Shelf,
+    sign_ins: BTreeMap<(Box<str>, Box<str>), SignIn>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +79,7 @@ impl Memory {
                 rooms: BTreeMap::new(),
                 files: BTreeMap::new(),
                 shelf: Default::default(),
+                sign_ins: BTreeMap::new(),
             }),
         }
     }

@@ -8,7 +8,7 @@ use crate::postgres::Postgres;
 use crate::sqlite::Sqlite;
 use crate::{
     AccountStore, Conversations, Devices, Documents, FateLog, Files, Groups, LocationStore, MessageQueue,
-    ReceiptStates, Receipts, StoreError,
+    ReceiptStates, Receipts, SignIns, StoreError, Traces,
 };
 
 /// The `store.url` of the configuration.
@@ -52,6 +52,8 @@ pub struct Stores {
     pub groups: Arc<dyn Groups>,
     pub files: Arc<dyn Files>,
     pub documents: Arc<dyn Documents>,
+    pub traces: Arc<dyn Traces>,
+    pub sign_ins: Arc<dyn SignIns>,
     engine: Engine,
 }
 
@@ -98,7 +100,7 @@ impl Stores {
     fn over<S>(store: Arc<S>, engine: Engine) -> Stores
     where
         S: AccountStore + LocationStore + MessageQueue + FateLog + Receipts,
-        S: Devices + Conversations + ReceiptStates + Groups + Files + Documents + 'static,
+        S: Devices + Conversations + ReceiptStates + Groups + Files + Documents + Traces + SignIns + 'static,
     {
         Stores {
             accounts: store.clone(),
@@ -111,7 +113,9 @@ impl Stores {
             receipt_states: store.clone(),
             groups: store.clone(),
             files: store.clone(),
-            documents: store,
+            documents: store.clone(),
+            traces: store.clone(),
+            sign_ins: store,
             engine,
         }
     }

@@ -53,8 +53,14 @@ impl Accounts for Fake {
         self.show(aor).await.map(drop)
     }
 
+    async fn export(&self, aor: &str) -> Result<Export, NodeError> {
+        let account = self.show(aor).await?;
+        let (devices, registrations, documents, files) = (vec![], vec![], vec![], vec![]);
+        Ok(Export { account, devices, registrations, documents, files, messages: vec![], groups: vec![] })
+    }
+
     async fn import(&self, accounts: Vec<NewAccount>) -> Result<Imported, NodeError> {
-        Ok(Imported { added: accounts.len() as u64, refused: vec![] })
+        Ok(Imported { added: accounts.len() as u64, ..Imported::default() })
     }
 }
 
@@ -111,6 +117,20 @@ impl Node for Fake {
 
     async fn push_test(&self, _aor: &str) -> Result<Vec<PushTested>, NodeError> {
         Err(NodeError::Unsupported { why: "no push service" })
+    }
+
+    async fn devices(&self, aor: &str) -> Result<Vec<UserDevice>, NodeError> {
+        self.show(aor).await.map(|_| Vec::new())
+    }
+
+    async fn sign_out(&self, _aor: &str, id: &str) -> Result<SignedOut, NodeError> {
+        if id == "d1" { Ok(SignedOut { ended: 1 }) } else { Err(NodeError::NotFound { what: "device" }) }
+    }
+
+    async fn erase(&self, aor: &str) -> Result<ErasureReceipt, NodeError> {
+        let aor = self.show(aor).await?.aor;
+        let gone = vec![Gone { what: "account".into(), count: 1 }];
+        Ok(ErasureReceipt { aor, at: 1, gone, kept: vec![], scrubbed: true })
     }
 
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError> {
@@ -218,7 +238,16 @@ async fn answers() {
         ("GET", "/api/accounts?limit=1", None, 200, json!({"items": [alice], "next": "alice@localhost"})),
         ("POST", "/api/accounts", new("carol@localhost"), 201, carol),
         ("DELETE", "/api/accounts/alice@localhost", None, 204, json!("")),
-        ("POST", "/api/accounts/import", Some(json!([])), 200, json!({"added": 0, "refused": []})),
+        ("GET", "/api/accounts/alice@localhost/devices", None, 200, json!([])),
+        ("DELETE", "/api/accounts/alice@localhost/devices/d1", None, 200, json!({"ended": 1})),
+        (
+            "DELETE",
+            "/api/accounts/alice@localhost?erase=true",
+            None,
+            200,
+            json!({"aor": "alice@localhost", "at": 1, "gone": [{"what": "account", "count": 1}], "kept": [], "scrubbed": true}),
+        ),
+        ("POST", "/api/accounts/import", Some(json!([])), 200, json!({"added": 0, "unchanged": 0, "refused": []})),
         ("GET", "/api/files", None, 200, json!({"items": []})),
         ("DELETE", "/api/files/f1", None, 204, json!("")),
         ("GET", "/api/metrics", None, 200, json!("# HELP up Up.\n# TYPE up gauge\nup 1\n")),
@@ -241,6 +270,10 @@ async fn refusals_are_problem_documents() {
         ("DELETE", "/api/registrations/alice@localhost/other", None, 404, "no such device"),
         ("GET", "/api/trace/alice?format=xml", None, 400, "unknown variant"),
         ("GET", "/assets/nothing.js", None, 404, "no such path"),
+        ("GET", "/api/accounts/bob@localhost/export", None, 404, "no such account"),
+        ("DELETE", "/api/accounts/alice@localhost?eras=true", None, 400, "unknown field `eras`"),
+        ("DELETE", "/api/accounts/bob@localhost?erase=true", None, 404, "no such account"),
+        ("DELETE", "/api/accounts/alice@localhost/devices/d2", None, 404, "no such device"),
         ("POST", "/api/accounts", Some(json!({"aor": "alice@localhost", "password": "p"})), 409, "the account exists"),
         ("POST", "/api/accounts", Some(json!({"aor": "x@localhost"})), 422, "missing field `password`"),
         ("PATCH", "/api/accounts/alice@localhost", Some(json!({"pasword": "p"})), 422, "unknown field `pasword`"),

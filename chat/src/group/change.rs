@@ -132,10 +132,15 @@ pub enum News {
     Declined,
     Subject(Option<Box<str>>),
     Icon(Option<Icon>),
-    Role { user: Aor, role: Role },
+    Role {
+        user: Aor,
+        role: Role,
+    },
     Nickname(Option<Box<str>>),
     Open(bool),
     Closed,
+    /// What stood here told of somebody who has been erased.
+    Erased,
 }
 
 impl Announcement {
@@ -176,6 +181,7 @@ impl Announcement {
             }
             News::Open(open) => add(if *open { "open" } else { "closed-to-more" }),
             News::Closed => add("closed"),
+            News::Erased => add("erased"),
         }
         lines.join("\n")
     }
@@ -203,6 +209,7 @@ impl Announcement {
             "open" => News::Open(true),
             "closed-to-more" => News::Open(false),
             "closed" => News::Closed,
+            "erased" => News::Erased,
             _ => return None,
         };
         rest.next().is_none().then_some(Announcement { by, news })

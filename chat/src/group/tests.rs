@@ -282,6 +282,7 @@ fn announcements_are_read_as_they_were_written() {
         News::Removed(vec![b.clone()]),
         News::Joined,
         News::Left,
+        News::Erased,
         News::Declined,
         News::Subject(Some("Été \u{1f3d6} \u{202e}x".into())),
         News::Subject(None),

@@ -3,14 +3,14 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::http::Method;
-use chappe_api::{Account, AccountChange, Accounts, Imported, List, NewAccount, Page};
+use chappe_api::{Account, AccountChange, Accounts, Export, Imported, List, NewAccount, Page, SignedOut, UserDevice};
 use clap::{Args, Subcommand};
 
 use super::output::{self, Table, say};
 use super::place::Door;
-use super::{FAILED, OK, Place, Usage};
+use super::{FAILED, OK, Place, Usage, csv, subscribers};
 use crate::admin::segment;
 use crate::lists;
 
@@ -101,29 +101,69 @@ pub(super) enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// Remove an account, its registrations and the messages that wait for it
-    #[command(after_help = "Examples:\n  chappe account remove alice@example.com")]
-    Remove {
+    /// List what is signed in as a user: handsets that were configured, clients with tokens, devices that registered
+    #[command(after_help = "Examples:\n  chappe account devices alice@example.com")]
+    Devices {
         #[arg(value_name = "USER@DOMAIN")]
         aor: String,
         #[command(flatten)]
         options: Options,
     },
-    /// Add accounts from a CSV file
+    /// Sign a device of a user out
+    #[command(
+        after_help = "DEVICE is an id that `chappe account devices` shows. Its log-in and its tokens are worth nothing any \
+                            more and its registrations end. A device that has the user's own password may register \
+                            again: set another with `chappe account passwd`.\n\n\
+                            Examples:\n  chappe account signout alice@example.com 5b1f0c77a2e9"
+    )]
+    Signout {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        #[arg(value_name = "DEVICE")]
+        device: String,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Remove an account, its registrations and the messages that wait for it
+    #[command(
+        after_help = "With --erase nothing that tells of the user is left in any file of a running server, but what other users \
+                            wrote down and what backups hold; a receipt lists what went.\n\n\
+                            Examples:\n  chappe account remove alice@example.com\n  \
+                            chappe account remove --erase alice@example.com --json > receipt.json"
+    )]
+    Remove {
+        #[arg(value_name = "USER@DOMAIN")]
+        aor: String,
+        /// Erase all that tells of the user, and print a receipt
+        #[arg(long)]
+        erase: bool,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Add accounts from a CSV file, or from the subscribers of Kamailio or OpenSIPS
     #[command(
         after_help = "Columns: USER@DOMAIN,password[,numbers separated by blanks[,name]]; a first line that begins \
                             with \"user\" or \"aor\" and has no @ is a heading. Fields may be quoted. Accounts that \
                             exist are left alone and named; the others are added.\n\n\
-                            Examples:\n  chappe account import users.csv"
+                            With --subscribers FILE is the table of subscribers of Kamailio or OpenSIPS: a dump by \
+                            mysqldump or pg_dump, or CSV with the names of the columns in its first line (sqlite3 -csv -header, \
+                            psql --csv). Users keep their passwords: ha1, ha1b, ha1_sha256 and ha1_sha512t256 are taken \
+                            over. A user name that is a number gets that number.\n\n\
+                            Importing the same file again changes nothing.\n\n\
+                            Examples:\n  chappe account import users.csv\n  \
+                            mysqldump kamailio subscriber | chappe account import --subscribers -"
     )]
     Import {
         /// "-" reads standard input
         #[arg(value_name = "FILE.csv")]
         file: PathBuf,
+        /// FILE is the table of subscribers of another server
+        #[arg(long)]
+        subscribers: bool,
         #[command(flatten)]
         options: Options,
     },
-    /// Print all that is known of an account as JSON; passwords are not known
+    /// Print all that is kept of a user as JSON: account, devices, documents, files, messages, groups
     #[command(after_help = "Examples:\n  chappe account export alice@example.com > alice.json")]
     Export {
         #[arg(value_name = "USER@DOMAIN")]
@@ -177,7 +217,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Add { aor, password, tel, name, options } => {
             let (password, made) = password.get()?;
-            let new = NewAccount { aor, password: password.clone(), tel, display_name: name };
+            let new = NewAccount { aor, password: password.clone(), tel, display_name: name, ha1: None };
             let added = options.place.door().await?.add(&new).await?;
             report(&options, &added, made.then_some(password.as_str()), "added")
         }
@@ -214,19 +254,65 @@ pub(super) async fn run(command: Command) -> anyhow::Result<u8> {
             let done = if hide_displayed { "hides what was displayed" } else { "tells what was displayed" };
             report(&options, &changed, None, done)
         }
-        Command::Remove { aor, options } => {
+        Command::Devices { aor, options } => devices(&aor, &options).await,
+        Command::Signout { aor, device, options } => {
+            let path = format!("{}/devices/{}", path(&aor), segment(&device));
+            let done: SignedOut = options.place.running()?.call(Method::DELETE, &path, None::<&()>).await?;
+            if options.json {
+                return output::json(&done).map(|()| OK);
+            }
+            say!("{device} is signed out: {} ended.", done.ended)?;
+            Ok(OK)
+        }
+        Command::Remove { aor, erase: true, options } => erase(&aor, &options).await,
+        Command::Remove { aor, erase: false, options } => {
             options.place.door().await?.remove(&aor).await?;
             if !options.json {
                 say!("{aor} removed.")?;
             }
             Ok(OK)
         }
-        Command::Import { file, options } => import(&file, &options).await,
+        Command::Import { file, subscribers, options } => import(&file, subscribers, &options).await,
         Command::Export { aor, options } => {
-            output::json(&options.place.door().await?.show(&aor).await?)?;
+            output::json(&options.place.door().await?.export(&aor).await?)?;
             Ok(OK)
         }
     }
+}
+
+async fn devices(aor: &str, options: &Options) -> anyhow::Result<u8> {
+    let devices: Vec<UserDevice> = options.place.running()?.get(&format!("{}/devices", path(aor))).await?;
+    if options.json {
+        return output::json(&devices).map(|()| OK);
+    }
+    let mut table = Table::new(["device", "kind", "name", "last seen (UTC)", ""]);
+    for device in devices {
+        let registered = if device.registered { "registered" } else { "" };
+        table.row([device.id, device.kind, device.name, output::date(device.last_seen), registered.into()]);
+    }
+    match table.is_empty() {
+        true => say!("Nothing is signed in as {aor}.")?,
+        false => output::print(&table)?,
+    }
+    Ok(OK)
+}
+
+async fn erase(aor: &str, options: &Options) -> anyhow::Result<u8> {
+    // Sessions, files and groups belong to the server that runs.
+    let receipt = options.place.running()?.erase(aor).await?;
+    if options.json {
+        return output::json(&receipt).map(|()| OK);
+    }
+    say!("{} erased at {} UTC.", receipt.aor, output::date(receipt.at))?;
+    let mut table = Table::new(["gone", "count"]);
+    for gone in receipt.gone.iter().filter(|gone| gone.count > 0) {
+        table.row([gone.what.clone(), gone.count.to_string()]);
+    }
+    output::print(&table)?;
+    for kept in &receipt.kept {
+        say!("Kept: {}: {}.", kept.what, kept.why)?;
+    }
+    Ok(OK)
 }
 
 fn report(options: &Options, account: &Account, password: Option<&str>, done: &str) -> anyhow::Result<u8> {
@@ -325,14 +411,17 @@ async fn list(options: &Options) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
-async fn import(file: &Path, options: &Options) -> anyhow::Result<u8> {
-    let rows = csv(&read(file)?).map_err(|fault| Usage(format!("{}: {fault}", file.display())))?;
+async fn import(file: &Path, subscribers: bool, options: &Options) -> anyhow::Result<u8> {
+    let text = read(file)?;
+    let rows = if subscribers { subscribers::read(&text) } else { csv::read(&text) };
+    let rows = rows.map_err(|fault| Usage(format!("{}: {fault}", file.display())))?;
     let door = options.place.door().await?;
     let mut total = Imported::default();
     let mut offset = 0;
     for batch in rows.chunks(IMPORT_BATCH) {
         let done = door.import(batch.iter().map(|(_, account)| account.clone()).collect()).await?;
         total.added += done.added;
+        total.unchanged += done.unchanged;
         total.refused.extend(done.refused.into_iter().map(|mut refused| {
             refused.index += offset;
             refused
@@ -347,74 +436,9 @@ async fn import(file: &Path, options: &Options) -> anyhow::Result<u8> {
         let line = rows.get(refused.index).map_or(0, |(line, _)| *line);
         eprintln!("{}:{line}: {}: {}", file.display(), refused.aor, refused.reason);
     }
-    say!("{} added, {} refused.", total.added, total.refused.len())?;
+    let unchanged = if total.unchanged > 0 { format!(", {} were there", total.unchanged) } else { String::new() };
+    say!("{} added{unchanged}, {} refused.", total.added, total.refused.len())?;
     Ok(code)
-}
-
-/// Accounts of a CSV file (RFC 4180, without line breaks in fields), each with its line.
-fn csv(text: &str) -> anyhow::Result<Vec<(usize, NewAccount)>> {
-    let mut accounts = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let number = index + 1;
-        let line = line.trim_end_matches('\r');
-        let heading = index == 0 && !line.contains('@') && (line.starts_with("user") || line.starts_with("aor"));
-        if heading || line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let fields = fields(line).with_context(|| format!("line {number}"))?;
-        let [aor, password, rest @ ..] = fields.as_slice() else {
-            bail!("line {number}: expected USER@DOMAIN,password[,numbers[,name]]");
-        };
-        let mut rest = rest.iter();
-        let tel = rest.next().map(|tel| tel.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
-        let display_name = rest.next().cloned().unwrap_or_default();
-        if rest.next().is_some() {
-            bail!("line {number}: more than 4 columns");
-        }
-        accounts.push((number, NewAccount { aor: aor.clone(), password: password.clone(), tel, display_name }));
-    }
-    Ok(accounts)
-}
-
-fn fields(line: &str) -> anyhow::Result<Vec<String>> {
-    let mut fields = vec![];
-    let mut rest = line;
-    loop {
-        let (field, after) = match rest.trim_start().strip_prefix('"') {
-            None => match rest.split_once(',') {
-                Some((field, after)) => (field.trim().to_owned(), Some(after)),
-                None => (rest.trim().to_owned(), None),
-            },
-            Some(mut quoted) => {
-                let mut field = String::new();
-                loop {
-                    let (part, after) = quoted.split_once('"').context("a quote is not closed")?;
-                    field.push_str(part);
-                    // Two quotes stand for one.
-                    match after.strip_prefix('"') {
-                        Some(more) => {
-                            field.push('"');
-                            quoted = more;
-                        }
-                        None => {
-                            quoted = after.trim_start();
-                            break;
-                        }
-                    }
-                }
-                match quoted.strip_prefix(',') {
-                    Some(after) => (field, Some(after)),
-                    None if quoted.is_empty() => (field, None),
-                    None => bail!("text behind a closing quote"),
-                }
-            }
-        };
-        fields.push(field);
-        match after {
-            Some(after) => rest = after,
-            None => return Ok(fields),
-        }
-    }
 }
 
 impl Door {
@@ -450,6 +474,13 @@ impl Door {
         }
     }
 
+    async fn export(&self, aor: &str) -> anyhow::Result<Export> {
+        match self {
+            Door::Running(admin) => admin.get(&format!("{}/export", path(aor))).await,
+            Door::Stopped { accounts, stores } => closing(stores, accounts.export(aor).await).await,
+        }
+    }
+
     async fn remove(&self, aor: &str) -> anyhow::Result<()> {
         match self {
             Door::Running(admin) => admin.call(Method::DELETE, &path(aor), None::<&()>).await,
@@ -475,31 +506,4 @@ async fn closing<T>(stores: &chappe_store::Stores, answer: Result<T, chappe_api:
 
 fn path(aor: &str) -> String {
     format!("/api/accounts/{}", segment(aor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn csv_files() {
-        let text =
-            "user,password,tel,name\r\nalice@d,se cret\n\n# a comment\nbob@d,\"a,\"\"b\"\"\",+1 +2,\"Bob, B.\"\n";
-        let accounts = csv(text).unwrap();
-        assert_eq!(accounts.len(), 2);
-        let (line, alice) = &accounts[0];
-        assert_eq!((*line, alice.aor.as_str(), alice.password.as_str(), alice.tel.len()), (2, "alice@d", "se cret", 0));
-        let (line, bob) = &accounts[1];
-        assert_eq!((*line, bob.password.as_str(), bob.display_name.as_str()), (5, "a,\"b\"", "Bob, B."));
-        assert_eq!(bob.tel, ["+1", "+2"]);
-        for (text, fault) in [
-            ("alice@d\n", "line 1: expected USER@DOMAIN,password"),
-            ("alice@d,\"x\n", "line 1: a quote is not closed"),
-            ("alice@d,\"x\"y\n", "line 1: text behind a closing quote"),
-            ("\na,b,c,d,e\n", "line 2: more than 4 columns"),
-        ] {
-            let error = format!("{:#}", csv(text).expect_err(text));
-            assert!(error.starts_with(fault), "{error}");
-        }
-    }
 }

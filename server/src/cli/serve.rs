@@ -225,12 +225,14 @@ impl Accounts {
             password: format!("pass{index}"),
             tel: number(index).into_iter().collect(),
             display_name: String::new(),
+            ha1: None,
         });
         let echo = NewAccount {
             aor: format!("{ECHO}@{}", self.domain),
             password: random::password(),
             tel: Vec::new(),
             display_name: String::new(),
+            ha1: None,
         };
         node.accounts().import(numbered.chain([echo]).collect()).await.context("cannot add the test accounts")?;
         Ok(())

@@ -112,6 +112,13 @@ section! {
         pub algorithms: Vec<Algorithm> = vec![Algorithm::Sha256, Algorithm::Sha512_256, Algorithm::Md5];
         /// How long a nonce is taken before the client is told that it is stale.
         pub nonce_lifetime: Duration = minutes(5) => seconds(5)..=days(1);
+        /// How long a bearer token is good before it has to be renewed.
+        pub token_lifetime: Duration = hours(1) => minutes(1)..=days(1);
+        /// How long a client stays signed in by tokens that does not renew them.
+        pub sign_in_lifetime: Duration = days(90) => hours(1)..=days(3650);
+        /// Where SIP clients are told to get tokens (RFC 8898): an https URI, such as that of this server with /oneapi/auth/v1. Without it
+        /// they are not asked for a token; one that they send is taken.
+        pub authorization_server: Option<String> = None => Example(r#""https://example.com/oneapi/auth/v1""#);
     }
 }
 

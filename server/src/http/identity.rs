@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST};
 use chappe_api::identity::{Asked, Identify, Unidentified, User};
-use chappe_auth::{Credentials, Gate, GateConfig, Qop, Request as Digest, Username, Verdict};
+use chappe_auth::{Credentials, Gate, GateConfig, Qop, Request as Digest, Username, Verdict, bearer};
 
 use crate::admission::Offence;
 use crate::core::{Core, epoch_seconds};
@@ -64,6 +64,24 @@ impl HttpIdentity {
         }
     }
 
+    /// Who has a token. One that is not good is no guess at a password, so nobody is banned for it.
+    fn bearing(&self, asked: &Asked<'_>, token: &str, now: u64) -> Result<User, Unidentified> {
+        let realm = self.realm(asked);
+        let scope = scope_of(asked.target);
+        let refuse = |error| bearer::Challenge::http(realm).about(scope, Some(error));
+        let remote = asked.peer.remote.ip();
+        let checked = match asked.peer.secure || remote.is_loopback() {
+            true => self.core.bearers.check(token, scope, now),
+            false => Err(bearer::Error::InvalidToken),
+        };
+        match checked.map(|aor| self.core.directory.find(&aor)) {
+            Ok(Some(entry)) => user(entry),
+            Ok(None) => Err(Unidentified::Challenge(vec![refuse(bearer::Error::InvalidToken).value()])),
+            Err(error @ bearer::Error::InsufficientScope) => Err(Unidentified::Scope(refuse(error).value())),
+            Err(error) => Err(Unidentified::Challenge(vec![refuse(error).value()])),
+        }
+    }
+
     fn wrong(&self, asked: &Asked<'_>, offence: Offence) {
         self.core.offence_of(asked.peer.remote.ip(), offence);
     }
@@ -78,9 +96,15 @@ impl Identify for HttpIdentity {
             return asserted;
         }
         let now = epoch_seconds();
+        if let Some(token) = asked.headers.get(AUTHORIZATION).and_then(|value| bearer::parse(value.as_bytes()).ok()) {
+            return self.bearing(asked, token, now);
+        }
         let ask = |realm: &str, stale: bool| {
             let digest = Digest { method: asked.method.as_bytes(), body: b"", realm, binding: b"" };
-            Unidentified::Challenge(self.gate.challenge(&digest, stale, now, crate::random::bytes()))
+            let mut values = self.gate.challenge(&digest, stale, now, crate::random::bytes());
+            // Behind digest, which every client knows.
+            values.push(bearer::Challenge::http(realm).value());
+            Unidentified::Challenge(values)
         };
         let domains = &self.core.settings.domains;
         let known = |c: &Credentials<'_>| domains.iter().find(|domain| c.realm.eq_ignore_ascii_case(domain));
@@ -105,6 +129,18 @@ impl Identify for HttpIdentity {
                 Err(ask(realm, false))
             }
         }
+    }
+}
+
+/// What a token has to cover for a path.
+fn scope_of(target: &str) -> &'static str {
+    let path = path_of(target);
+    let is = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+    match () {
+        () if is("/xcap-root") => "xcap",
+        () if is("/ft") => "files",
+        () if is("/dav") || is("/oneapi/addressbook") => "contacts",
+        () => "api",
     }
 }
 

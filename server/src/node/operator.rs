@@ -11,19 +11,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, ConformanceReport, Counts, Explanation, FateEvent, File, Group, List, MessageCounts, MsrpSession, Node,
-    NodeError, Page, PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness, RecentMessage,
-    Registered, Status, System, TraceLine, TracePacket, Waiting,
+    Accounts, ConformanceReport, Counts, ErasureReceipt, Explanation, FateEvent, File, Group, List, MessageCounts,
+    MsrpSession, Node, NodeError, Page, PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness,
+    RecentMessage, Registered, SignedOut, Status, System, TraceLine, TracePacket, UserDevice, Waiting,
 };
 use tokio::sync::broadcast;
 
 use crate::accounts::{StoredAccounts, unavailable};
 use crate::config::Config;
 use crate::core::Core;
+use crate::erase::Eraser;
 use crate::files::Depot;
 use crate::listeners::Listeners;
 use crate::metrics::{Kind, Metrics};
 use crate::msrp::Relay;
+use crate::signout;
 
 pub(super) struct Operator {
     pub(super) config: Arc<Config>,
@@ -332,6 +334,22 @@ impl Node for Operator {
 
     fn accounts(&self) -> &dyn Accounts {
         &self.accounts
+    }
+
+    async fn devices(&self, aor: &str) -> Result<Vec<UserDevice>, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        super::devices::of(&self.core, &aor).await.map_err(unavailable)
+    }
+
+    async fn sign_out(&self, aor: &str, id: &str) -> Result<SignedOut, NodeError> {
+        let aor = self.accounts.show(aor).await?.aor;
+        let ended = signout::one(&self.core, &self.relay, &aor, id).await.map_err(unavailable)?;
+        if ended == 0 { Err(NodeError::NotFound { what: "device" }) } else { Ok(SignedOut { ended }) }
+    }
+
+    async fn erase(&self, aor: &str) -> Result<ErasureReceipt, NodeError> {
+        let depot = self.depot.as_deref();
+        Eraser { core: &self.core, relay: &self.relay, depot, accounts: &self.accounts }.erase(aor).await
     }
 
     fn trace(&self, user: &str) -> Result<broadcast::Receiver<TraceLine>, NodeError> {

@@ -23,6 +23,7 @@ use chappe_store::Stores;
 use super::websocket;
 use crate::admission::{Bans, Rates};
 use crate::away::AwayDevices;
+use crate::bearer::{Bearers, Lifetimes};
 use crate::config::{self, Config};
 use crate::core::{Admission, Challenge, Parts, SHARDS, Settings, epoch_seconds};
 use crate::hops::{Face, Hops};
@@ -37,6 +38,7 @@ use crate::service::chat::Chat;
 use crate::service::drain::Drain;
 use crate::service::group::{self, Groups};
 use crate::service::presence::{PresenceAgent, PresenceSettings};
+use crate::sign_ins::SignInTable;
 use crate::xcap::{self, Xcap};
 
 /// Keys remembered in the tables of rates.
@@ -232,6 +234,15 @@ pub(super) fn core(
     };
     let millis = |time: Duration| time.as_millis() as u64;
     let documents = Arc::clone(&stores.documents);
+    let auth = &config.sip.authentication;
+    let lifetimes = Lifetimes { access: auth.token_lifetime.as_secs(), refresh: auth.sign_in_lifetime.as_secs() };
+    let table = Arc::new(SignInTable::new(Arc::clone(&stores.sign_ins)));
+    let bearers = Arc::new(Bearers::new(&key.derive("bearer tokens"), lifetimes, table));
+    let identity = Identity::new(gate(config), &key.derive("nonces"), networks(&config.sip.trusted)?, now);
+    if let Some(server) = &auth.authorization_server {
+        chappe_auth::bearer::Challenge::sip("", server).context("sip.authentication.authorization_server")?;
+    }
+    identity.set_bearers(Arc::clone(&bearers), auth.authorization_server.clone());
     let (limits, ban) = (&config.limits, &config.limits.ban);
     Ok(Parts {
         settings: settings(config, echo),
@@ -240,7 +251,8 @@ pub(super) fn core(
         location: Arc::default(),
         away: AwayDevices::new(config.chat.device_retention.as_secs()),
         directory: Default::default(),
-        identity: Identity::new(gate(config), &key.derive("nonces"), networks(&config.sip.trusted)?, now),
+        identity,
+        bearers,
         stores,
         admission: Admission {
             peers: Rates::new(limits.peer_rate, limits.peer_burst, RATED),

@@ -4,7 +4,7 @@
 use chappe_auth::{Form, Ha1Set, Username};
 
 /// Between the user and the mark of the device, in usernames.
-const SEPARATOR: char = '~';
+pub const SEPARATOR: char = '~';
 
 /// Makes and knows them.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ impl std::fmt::Debug for DevicePasswords {
 /// What a device signs in with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
+    /// What tells the device from others of its user.
+    pub mark: String,
     /// `user~mark@domain`
     pub username: String,
     pub password: String,
@@ -35,13 +37,13 @@ impl DevicePasswords {
     /// Of a device of `aor`, the same each time. `device` is its IMEI or whatever tells it from others.
     pub fn login(&self, aor: &str, device: &str) -> Login {
         let (user, domain) = aor.rsplit_once('@').unwrap_or((aor, ""));
-        let mark = &hex(&self.tag("device", &[aor, device]))[..12];
+        let mark = hex(&self.tag("device", &[aor, device]))[..12].to_owned();
         let local = format!("{user}{SEPARATOR}{mark}");
-        Login { password: self.password(&local, domain), username: format!("{local}@{domain}") }
+        Login { mark, password: self.password(&local, domain), username: format!("{local}@{domain}") }
     }
 
-    /// The AOR behind a username of this kind, and the secrets for that spelling of it.
-    pub fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(String, Ha1Set)> {
+    /// The AOR and the mark behind a username of this kind, and the secrets for that spelling of it.
+    pub fn secrets(&self, name: &Username<'_>, realm: &str) -> Option<(String, String, Ha1Set)> {
         let (user, mark) = name.user.rsplit_once(SEPARATOR)?;
         if user.is_empty() || mark.is_empty() {
             return None;
@@ -52,7 +54,7 @@ impl DevicePasswords {
             Form::Uri => format!("sip:{}@{realm}", name.user),
         };
         let password = self.password(name.user, realm);
-        Some((format!("{user}@{realm}"), Ha1Set::from_password(&written, realm, password.as_bytes())))
+        Some((format!("{user}@{realm}"), mark.to_owned(), Ha1Set::from_password(&written, realm, password.as_bytes())))
     }
 
     fn password(&self, local: &str, domain: &str) -> String {
@@ -89,8 +91,8 @@ mod tests {
         let local = login.username.strip_suffix("@example.com").unwrap();
         for written in [local.to_owned(), login.username.clone(), format!("sip:{}", login.username)] {
             let name = Username::parse(&written).unwrap();
-            let (aor, secrets) = passwords.secrets(&name, "example.com").unwrap();
-            assert_eq!(aor, "alice@example.com");
+            let (aor, mark, secrets) = passwords.secrets(&name, "example.com").unwrap();
+            assert_eq!((aor.as_str(), &mark), ("alice@example.com", &login.mark));
             assert_eq!(secrets, Ha1Set::from_password(&written, "example.com", login.password.as_bytes()), "{written}");
             assert_ne!(secrets, Ha1Set::from_password(&written, "example.com", b"secret"));
         }

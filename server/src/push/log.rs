@@ -54,6 +54,11 @@ impl Log {
         entries.push_back(Entry { at_ms: epoch_ms(), class: class.as_str(), what });
     }
 
+    pub(super) fn forget(&mut self, aor: &str) {
+        self.devices.retain(|key, _| *key.0 != *aor);
+        self.order.retain(|key| *key.0 != *aor);
+    }
+
     pub(super) fn of(&self, aor: &str) -> Vec<DeviceLog> {
         let own = self.devices.iter().filter(|(key, _)| *key.0 == *aor);
         let mut found: Vec<DeviceLog> = own

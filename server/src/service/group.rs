@@ -14,6 +14,7 @@ mod calls;
 mod change;
 mod deliver;
 mod entry;
+mod erase;
 mod factory;
 mod intake;
 mod invite;
@@ -50,6 +51,7 @@ use crate::service::agent;
 use crate::shard::Turn;
 
 pub use account::explain;
+pub use erase::{Erased, erase, exported};
 use news::{Answering, News};
 pub use page::Attempt;
 pub use roster::Conference;

@@ -12,8 +12,9 @@ use crate::core::{Core, epoch_seconds};
 use crate::directory::Entry;
 use crate::identity::{Checked, Fresh, Role};
 use crate::metrics::Verdict;
+use crate::pipeline::is_private;
 use crate::push;
-use crate::service::{drain, group, notify};
+use crate::service::{chat, drain, group, notify};
 use crate::shard::Turn;
 
 /// What came of the decision.
@@ -44,7 +45,7 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
     };
 
     let tag = core.tag();
-    let fresh = Fresh { now, salt: core.random().to_be_bytes(), tag: &tag };
+    let fresh = Fresh { now, salt: core.random().to_be_bytes(), tag: &tag, secure: is_private(flow) };
     let checked = core.identity.check(message, Role::Registrar, domain, &core.directory, fresh);
     let user = match checked {
         Checked::User(user) => user,
@@ -97,6 +98,11 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         response = Some(answer(core, message, bindings, &user, flow, (outbound, direct), now));
         decided
     });
+
+    let has_bound = matches!(decided, Decided::Changed { .. } | Decided::Refreshed { .. });
+    if has_bound && let Some(id) = core.bearers.used_by(message, now) {
+        core.sign_ins.bound(aor, &chat::device_of(core, aor, message, flow), &id);
+    }
 
     match (decided, response) {
         (Decided::Refused(reject), _) => {

@@ -49,6 +49,7 @@ impl Bed {
                 password: "secret".into(),
                 tel,
                 display_name: String::new(),
+                ha1: None,
             };
             running.node().accounts().add(account).await.unwrap();
         }

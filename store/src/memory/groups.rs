@@ -11,10 +11,10 @@ use crate::group::{
 
 #[derive(Debug)]
 pub(super) struct Room {
-    head: GroupHead,
-    members: BTreeMap<Box<str>, GroupMember>,
-    entries: BTreeMap<u64, GroupEntry>,
-    cursors: BTreeMap<(Box<str>, Box<str>), u64>,
+    pub(super) head: GroupHead,
+    pub(super) members: BTreeMap<Box<str>, GroupMember>,
+    pub(super) entries: BTreeMap<u64, GroupEntry>,
+    pub(super) cursors: BTreeMap<(Box<str>, Box<str>), u64>,
     lease: GroupLease,
     token: u64,
 }
@@ -28,14 +28,14 @@ impl Room {
         seq
     }
 
-    fn set(&mut self, member: GroupMember) {
+    pub(super) fn set(&mut self, member: GroupMember) {
         if !member.active {
             self.cursors.retain(|(user, _), _| *user != member.user);
         }
         self.members.insert(member.user.clone(), member);
     }
 
-    fn check(&self, token: u64) -> Result<(), GroupError> {
+    pub(super) fn check(&self, token: u64) -> Result<(), GroupError> {
         if self.token == token { Ok(()) } else { Err(GroupError::Fenced) }
     }
 }

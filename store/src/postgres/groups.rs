@@ -22,7 +22,7 @@ impl From<sqlx::Error> for Failed {
 }
 
 /// Why a transaction came to nothing.
-enum Failed {
+pub(super) enum Failed {
     Engine(sqlx::Error),
     Refused(GroupError),
 }
@@ -58,8 +58,9 @@ macro_rules! transaction {
         result
     }};
 }
+pub(super) use transaction;
 
-async fn put_members(tx: &mut PgConnection, id: &str, members: &[GroupMember]) -> Result<(), sqlx::Error> {
+pub(super) async fn put_members(tx: &mut PgConnection, id: &str, members: &[GroupMember]) -> Result<(), sqlx::Error> {
     let members: BTreeMap<&str, &GroupMember> = members.iter().map(|member| (&*member.user, member)).collect();
     if members.is_empty() {
         return Ok(());
@@ -119,7 +120,7 @@ async fn put_entries(
 }
 
 /// Why no row of this group was changed under this token.
-async fn refused(tx: &mut PgConnection, id: &str, token: u64) -> Result<GroupError, sqlx::Error> {
+pub(super) async fn refused(tx: &mut PgConnection, id: &str, token: u64) -> Result<GroupError, sqlx::Error> {
     let query = sqlx::query("select token from chat_group where shard = $1 and id = $2").bind(shard(id)).bind(id);
     Ok(match tx.fetch_optional(query).await? {
         None => GroupError::Unknown,

@@ -13,11 +13,11 @@ use crate::queue::Write;
 use crate::{NewEntry, StoreError, codec};
 
 /// Where the entries of a conversation lie.
-fn place(conversation: &ConversationId) -> i32 {
+pub(super) fn place(conversation: &ConversationId) -> i32 {
     (codec::fnv(&conversation.0) % SHARDS) as i32
 }
 
-fn name(bytes: &[u8]) -> Result<ConversationId, StoreError> {
+pub(super) fn name(bytes: &[u8]) -> Result<ConversationId, StoreError> {
     bytes.try_into().map(ConversationId).map_err(|_| StoreError::Corrupt { what: "name of a conversation" })
 }
 

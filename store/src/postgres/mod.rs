@@ -11,7 +11,9 @@ mod groups;
 mod history;
 mod queue;
 pub(crate) mod schema;
+mod sign_ins;
 mod states;
+mod traces;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher};

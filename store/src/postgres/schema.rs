@@ -105,6 +105,11 @@ pub(crate) const STEPS: &[&str] = &[
         owner text collate \"C\" not null, name text collate \"C\" not null, primary key (shard, auid, value));
     create index document_claim_of on document_claim (owner, auid, name);
 ",
+    "
+    create table sign_in (
+        shard integer not null, aor text collate \"C\" not null, id text collate \"C\" not null, data bytea not null,
+        primary key (shard, aor, id));
+",
 ];
 
 /// Brings the database to the newest version, or refuses one from the future. Of nodes that start at once one does the

@@ -127,7 +127,7 @@ pub(super) async fn write(
 }
 
 /// The answer as it is after the commit; what fails for the machine fails the transaction.
-fn answer<T: Send + 'static>(done: Result<T, StoreError>, tx: Answer<T>) -> Result<Waiting, StoreError> {
+pub(super) fn answer<T: Send + 'static>(done: Result<T, StoreError>, tx: Answer<T>) -> Result<Waiting, StoreError> {
     match done {
         Ok(done) => Ok(Box::new(move |end| drop(tx.send(end.map(|()| done))))),
         Err(error) => {
@@ -138,7 +138,7 @@ fn answer<T: Send + 'static>(done: Result<T, StoreError>, tx: Answer<T>) -> Resu
 }
 
 /// The same where it can be refused, having written nothing.
-fn refusable<T: Send + 'static>(
+pub(super) fn refusable<T: Send + 'static>(
     done: Result<T, GroupError>,
     tx: Answer<Result<T, GroupError>>,
 ) -> Result<Waiting, StoreError> {
@@ -155,11 +155,11 @@ impl From<sqlx::Error> for GroupError {
 }
 
 /// The row of the log.
-fn place(number: i64, seq: u64) -> i64 {
+pub(super) fn place(number: i64, seq: u64) -> i64 {
     number << 32 | seq as i64
 }
 
-async fn number(conn: &mut SqliteConnection, id: &str, token: u64) -> Result<i64, GroupError> {
+pub(super) async fn number(conn: &mut SqliteConnection, id: &str, token: u64) -> Result<i64, GroupError> {
     let row = conn.fetch_optional(sqlx::query("select number, token from chat_group where id = ?").bind(id)).await?;
     let row = row.ok_or(GroupError::Unknown)?;
     if row.try_get::<i64, _>(1)? as u64 != token {
@@ -245,7 +245,11 @@ async fn put_entries<'e>(
     Ok(())
 }
 
-async fn put_members(conn: &mut SqliteConnection, number: i64, members: &[GroupMember]) -> Result<(), sqlx::Error> {
+pub(super) async fn put_members(
+    conn: &mut SqliteConnection,
+    number: i64,
+    members: &[GroupMember],
+) -> Result<(), sqlx::Error> {
     for member in members {
         let text = "insert into group_member (number, user, active, data) values (?, ?, ?, ?)
              on conflict (number, user) do update set active = excluded.active, data = excluded.data";

@@ -15,7 +15,9 @@ mod load;
 mod lock;
 mod recent;
 pub(crate) mod schema;
+mod sign_ins;
 mod states;
+mod traces;
 mod writer;
 
 use std::path::{Path, PathBuf};

@@ -93,6 +93,11 @@ pub(crate) const STEPS: &[&str] = &[
     ) strict, without rowid;
     create index document_claim_of on document_claim (owner, auid, name);
 ",
+    "
+    create table sign_in (
+        aor text not null, id text not null, data blob not null, primary key (aor, id)
+    ) strict, without rowid;
+",
 ];
 
 /// Brings the file to the newest version, or refuses one from the future, in one transaction.

@@ -19,7 +19,9 @@ use super::groups::{self, GroupOp};
 use super::history::{self, Known, Sort};
 use super::load::{Loaded, Seen};
 use super::lock::Lock;
+use super::sign_ins::{self, SignInOp};
 use super::states::{self, Report};
+use super::traces::{self, TraceOp};
 use super::{Answer, Location, Shared};
 use super::{accounts, accounts::AccountOp};
 use crate::conversation::ConversationId;
@@ -84,6 +86,8 @@ pub(super) enum Op {
     Group(Box<GroupOp>),
     File(FileOp),
     Document(Box<DocumentOp>),
+    Trace(Box<TraceOp>),
+    SignIn(Box<SignInOp>),
     /// Answers how many rows went; fewer than [`SLICE`] means that all did.
     Purge {
         before_ms: u64,
@@ -99,6 +103,10 @@ pub(super) enum Op {
     },
     /// Sweeps out all that is settled.
     Sweep {
+        tx: Answer<()>,
+    },
+    /// Sweeps, and writes the file anew, so that nothing of what is gone is left in it.
+    Scrub {
         tx: Answer<()>,
     },
     Close {
@@ -165,6 +173,7 @@ struct Batch {
     answers: Vec<Waiting>,
     closing: Vec<Answer<()>>,
     sweeps: Vec<Answer<()>>,
+    scrubs: Vec<Answer<()>>,
     /// Somebody is promised that this survives a power cut.
     durable: bool,
     /// The first message's id; the others follow in steps of [`Ids::STEP`].
@@ -193,6 +202,8 @@ struct Batch {
     groups: VecDeque<GroupOp>,
     files: VecDeque<FileOp>,
     documents: VecDeque<DocumentOp>,
+    traces: VecDeque<TraceOp>,
+    sign_ins: VecDeque<SignInOp>,
     replaces: VecDeque<(Location, Revision, Answer<Option<Revision>>)>,
     saves: Vec<Location>,
     counts: Counts,
@@ -340,6 +351,10 @@ impl Writer {
             let swept = self.sweep_all().await;
             tx.send(swept).ok();
         }
+        if !batch.scrubs.is_empty() {
+            let scrubbed = self.scrub().await;
+            batch.scrubs.into_iter().for_each(|tx| drop(tx.send(scrubbed.clone())));
+        }
         batch.closing
     }
 
@@ -388,10 +403,19 @@ impl Writer {
                 batch.durable = true;
                 batch.documents.push_back(*op);
             }
+            Op::SignIn(op) => {
+                batch.durable = true;
+                batch.sign_ins.push_back(*op);
+            }
+            Op::Trace(op) => {
+                batch.durable = true;
+                batch.traces.push_back(*op);
+            }
             Op::Purge { before_ms, tx } => batch.purges.push_back((before_ms, tx)),
             Op::Forget { before, tx } => batch.forgets.push_back((before / DAY, tx)),
             Op::Flush { tx } => batch.answers.push(Box::new(move |end| drop(tx.send(end)))),
             Op::Sweep { tx } => batch.sweeps.push(tx),
+            Op::Scrub { tx } => batch.scrubs.push(tx),
             Op::Close { tx } => batch.closing.push(tx),
         }
     }
@@ -562,6 +586,14 @@ impl Writer {
         }
         while let Some(op) = batch.files.pop_front() {
             batch.answers.push(files::write(&mut self.conn, op).await?);
+        }
+        while let Some(op) = batch.sign_ins.pop_front() {
+            batch.answers.push(sign_ins::write(&mut self.conn, op).await?);
+        }
+        while let Some(op) = batch.traces.pop_front() {
+            let next = self.ids.next();
+            batch.answers.push(traces::write(&mut self.conn, op, next, batch.first_id).await?);
+            self.known.clear();
         }
         Ok(())
     }
@@ -780,6 +812,10 @@ impl Writer {
     /// Before entries are removed these have their places, so that nothing comes to be after it is gone.
     fn needs_sort(&self, batch: &Batch) -> bool {
         let fresh = &self.shared.index.lock().fresh;
+        let erases = |op: &TraceOp| matches!(op, TraceOp::Erase { .. });
+        if batch.traces.iter().any(erases) {
+            return fresh.count() > 0;
+        }
         batch.chats.iter().any(|op| match op {
             ChatOp::Discard { conversation, .. } => fresh.has(conversation),
             ChatOp::Sweep { below, .. } => fresh.has_below(*below),
@@ -848,6 +884,20 @@ impl Writer {
         Ok(())
     }
 
+    /// Writes the file anew without what is gone, and empties the log beside it. Nobody else writes meanwhile. SQLite needs as
+    /// much room again as the file has, on disk and not in memory.
+    async fn scrub(&mut self) -> Result<(), StoreError> {
+        self.sweep_all().await?;
+        self.sync(true).await?;
+        self.conn.execute("pragma temp_store = file").await?;
+        let done = self.conn.execute("vacuum").await;
+        self.conn.execute("pragma temp_store = memory").await?;
+        done?;
+        let row = self.conn.fetch_one("pragma wal_checkpoint(truncate)").await?;
+        // Somebody reads an older state: the log still has it.
+        if row.try_get::<i64, _>(0)? != 0 { Err(StoreError::Conflict) } else { Ok(()) }
+    }
+
     /// What is done while nobody asks; true where more is to be done.
     async fn tidy(&mut self) -> bool {
         if self.sweep.is_none() && !self.dead.is_empty() {
@@ -889,6 +939,8 @@ impl Writer {
         batch.groups.drain(..).for_each(|op| op.fail(error.clone()));
         batch.files.drain(..).for_each(|op| op.fail(error.clone()));
         batch.documents.drain(..).for_each(|op| op.fail(error.clone()));
+        batch.sign_ins.drain(..).for_each(|op| op.fail(error.clone()));
+        batch.traces.drain(..).for_each(|op| op.fail(error.clone()));
         batch.accounts.drain(..).for_each(|op| op.fail(error.clone()));
         batch.replaces.drain(..).for_each(|(_, _, tx)| drop(tx.send(Err(error.clone()))));
         batch.purges.drain(..).chain(batch.forgets.drain(..)).for_each(|(_, tx)| drop(tx.send(Err(error.clone()))));
@@ -987,6 +1039,8 @@ impl Batch {
             && self.groups.is_empty()
             && self.files.is_empty()
             && self.documents.is_empty()
+            && self.traces.is_empty()
+            && self.sign_ins.is_empty()
             && self.replaces.is_empty()
             && self.saves.is_empty()
             && self.purges.is_empty()

@@ -14,7 +14,9 @@ mod postgres;
 mod queue;
 mod receipt_states;
 mod receipts;
+mod sign_ins;
 mod sqlite;
+mod traces;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -150,6 +152,16 @@ cases! {
         an_owner_has_bounds
         pages_by_owner
         an_owner_is_removed_whole
+    }
+    sign_ins {
+        reads_back_what_was_put
+        one_or_all_of_a_user_go
+    }
+    traces {
+        what_waits_is_found_by_any_name_in_it
+        a_member_was_never_there
+        conversations_and_fates_go
+        a_name_within_a_longer_one_is_left_alone
     }
     model {
         random_operations_agree_with_the_model

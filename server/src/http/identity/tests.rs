@@ -31,6 +31,7 @@ impl Bed {
             password: "secret".into(),
             tel: vec!["+15551".into()],
             display_name: "Alice".into(),
+            ha1: None,
         };
         running.node().accounts().add(account).await.unwrap();
         Bed { running, _dir: dir }
@@ -86,7 +87,9 @@ async fn the_right_password_names_its_user_once_for_each_nonce_count() {
         assert_eq!((&*alice.aor, &*alice.display_name, alice.tel.len()), ("alice@example.com", "Alice", 1), "{user}");
         let replayed = bed.ask("198.51.100.2", &[("authorization", &authorization)]).unwrap_err();
         let Unidentified::Challenge(values) = replayed else { panic!("{replayed:?}") };
-        assert!(values.iter().all(|value| value.contains("stale=true")), "{values:?}");
+        let (digest, others): (Vec<_>, Vec<_>) = values.iter().partition(|value| value.starts_with("Digest "));
+        assert!(digest.iter().all(|value| value.contains("stale=true")), "{values:?}");
+        assert_eq!((digest.len(), others), (3, vec![&"Bearer realm=\"example.com\"".to_owned()]), "digest comes first");
     }
 }
 

@@ -106,8 +106,9 @@ impl Room {
     pub(super) fn accepted(&mut self, logged: &Logged) {
         let head = logged.head();
         let Some(from) = head.from.filter(|_| logged.is_message()) else { return };
-        let members = recipients(&self.group, logged.seq, from, head.to).map(|member| &member.user);
-        let count = self.ledger.accept(members);
+        let members = || recipients(&self.group, logged.seq, from, head.to).map(|member| &member.user);
+        members().filter(|member| *member != from).for_each(|member| crate::push::wake(&self.core, member.as_str()));
+        let count = self.ledger.accept(members());
         self.core.ledger.stored_many(count);
         if let Some(envelope) = &logged.envelope {
             let id = Some(envelope.message_id.clone());

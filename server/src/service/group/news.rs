@@ -87,6 +87,11 @@ pub(super) enum News {
         upto: u64,
         messages: Vec<Passed>,
     },
+    /// Whoever has one of these names was never there.
+    Erase {
+        names: Arc<[Box<str>]>,
+        answer: super::erase::Answer,
+    },
     /// Another has the lease.
     Fenced,
 }

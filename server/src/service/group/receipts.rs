@@ -18,7 +18,7 @@ use crate::service::receipt;
 /// Who wrote a message, and what it wants to hear of it.
 #[derive(Debug, Clone)]
 pub(super) struct Author {
-    user: Aor,
+    pub(super) user: Aor,
     wants: Dispositions,
     date: Box<str>,
 }

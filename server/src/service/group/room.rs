@@ -275,6 +275,10 @@ impl Room {
             News::Counted { waiting } => self.counted(waiting),
             News::Expire { before_ms } => self.expire(before_ms),
             News::Old { upto, messages } => self.expired(upto, &messages),
+            News::Erase { names, answer } => {
+                let erased = self.erase(&names).await;
+                let _ = answer.send(erased);
+            }
             News::Fenced => self.over = Some(503),
         }
     }

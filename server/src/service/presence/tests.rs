@@ -37,7 +37,8 @@ impl Bed {
         let core = Arc::clone(running.core());
         for user in ["alice", "bob", "carol"] {
             let (tel, display_name) = (Vec::new(), String::new());
-            let new = NewAccount { aor: format!("{user}@localhost"), password: "p".into(), tel, display_name };
+            let new =
+                NewAccount { aor: format!("{user}@localhost"), password: "p".into(), tel, display_name, ha1: None };
             running.node().accounts().add(new).await.unwrap();
         }
         let server = core.net().unwrap().listeners()[0].local;
