@@ -28,7 +28,7 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/system", get(system))
         .route("/api/metrics", get(metrics))
         .route("/api/registrations/{aor}", get(registration))
-        .route("/api/registrations/{aor}/{device}", delete(sign_out))
+        .route("/api/registrations/{aor}/{device}", delete(deregister))
         .route("/api/messages/{aor}", get(messages))
         .route("/api/queue", get(queues))
         .route("/api/queue/{aor}", get(queue))
@@ -122,11 +122,11 @@ async fn registration(State(node): Shared, Path(aor): Path<String>) -> Result<im
     node.registration(&aor).await.map(Json)
 }
 
-async fn sign_out(
+async fn deregister(
     State(node): Shared,
     Path((aor, device)): Path<(String, String)>,
 ) -> Result<impl IntoResponse, NodeError> {
-    node.sign_out(&aor, &device).await?;
+    node.deregister(&aor, &device).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

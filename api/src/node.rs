@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
-    ConformanceReport, ErasureReceipt, Explanation, Export, NodeError, PresenceOf, PushOf, PushTested, RecentMessage, SignedOut,
-    System, TracePacket, UserDevice, WaitReason,
+    ConformanceReport, ErasureReceipt, Explanation, Export, NodeError, PresenceOf, PushOf, PushTested, RecentMessage,
+    SignedOut, System, TracePacket, UserDevice, WaitReason,
 };
 
 /// The running server.
@@ -66,7 +66,7 @@ pub trait Node: Send + Sync + 'static {
     async fn messages(&self, aor: &str, page: Page) -> Result<List<RecentMessage>, NodeError>;
 
     /// Removes the bindings of a device of a user.
-    async fn sign_out(&self, aor: &str, device: &str) -> Result<(), NodeError>;
+    async fn deregister(&self, aor: &str, device: &str) -> Result<(), NodeError>;
 
     /// Certificates, the size of the store, push services.
     async fn system(&self) -> Result<System, NodeError>;

@@ -21,7 +21,9 @@ fn installed() -> Option<PathBuf> {
         return Some(folder);
     }
     let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]).arg(&folder).args(PACKAGES);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(&folder)
+        .args(PACKAGES);
     match pip.output() {
         Ok(output) if output.status.success() => Some(folder),
         Ok(output) => {
@@ -56,7 +58,10 @@ impl Store {
 
     fn ask(&self, method: &str, path: &str) -> String {
         let mut stream = TcpStream::connect(self.addr).expect("moto listens");
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", self.addr);
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            self.addr
+        );
         stream.write_all(request.as_bytes()).expect("moto reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("moto answers");
@@ -103,7 +108,8 @@ fn content_lives_in_a_bucket() {
     server.kill();
     server.restart();
     let files = server.ask(&["files", "list"]);
-    let ids: Vec<String> = files.as_array().expect("a list").iter().map(|file| file["id"].as_str().expect("an id").into()).collect();
+    let ids: Vec<String> =
+        files.as_array().expect("a list").iter().map(|file| file["id"].as_str().expect("an id").into()).collect();
     assert!(!ids.is_empty());
     for id in &ids {
         server.tell(&["files", "remove", id]);

@@ -74,7 +74,7 @@ impl StoredAccounts {
     /// With what the user's phone keeps in documents.
     async fn shown_whole(&self, account: &chappe_store::Account) -> Result<Account, NodeError> {
         let document = rcs::document(&account.aor);
-        let key = DocumentKey { owner: account.aor.clone(), auid: document.auid.into(), name: document.name.into() };
+        let key = DocumentKey { owner: account.aor.clone(), auid: document.auid, name: document.name };
         let lists = self.stores.documents.document(&key).await.map_err(unavailable)?;
         let contacts = lists.map(|lists| rcs::members(&lists.text, rcs::BLOCKED)).unwrap_or_default();
         Ok(Account { blocked_contacts: contacts.into_iter().collect(), ..shown(account) })

@@ -191,7 +191,7 @@ impl Node for Fake {
         Ok(List { items: vec![], next: None })
     }
 
-    async fn sign_out(&self, _aor: &str, device: &str) -> Result<(), NodeError> {
+    async fn deregister(&self, _aor: &str, device: &str) -> Result<(), NodeError> {
         if device == "urn:uuid:1" { Ok(()) } else { Err(NodeError::NotFound { what: "device" }) }
     }
 

@@ -249,7 +249,7 @@ impl Node for Operator {
         self.remembered(&aor, &page)
     }
 
-    async fn sign_out(&self, aor: &str, device: &str) -> Result<(), NodeError> {
+    async fn deregister(&self, aor: &str, device: &str) -> Result<(), NodeError> {
         let aor = self.accounts.show(aor).await?.aor;
         self.remove_device(&aor, device)
     }
