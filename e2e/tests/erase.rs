@@ -89,7 +89,7 @@ fn live(server: &Server, hook: &Hook) {
     assert_eq!(answer.code(), 200, "{answer:?}");
     let mut friend = Phone::registered(server, 1, Transport::Tcp);
     // Messages that arrive, and messages that wait on either side.
-    assert_eq!(canary.message(2, CANARY[2]).unwrap(), 202, "user 2 is away");
+    assert_eq!(canary.message(2, CANARY[2]).expect("the server lives"), 202, "user 2 is away");
     let cpim = format!(
         "From: <sip:user7@localhost>\r\nTo: <sip:user1@localhost>\r\nNS: imdn <urn:ietf:params:imdn>\r\n\
          imdn.Message-ID: m7\r\nDateTime: 2026-11-29T15:00:00Z\r\nimdn.Disposition-Notification: positive-delivery\r\n\r\n\
@@ -97,9 +97,10 @@ fn live(server: &Server, hook: &Hook) {
         CANARY[2]
     );
     std::thread::scope(|scope| {
-        let sent = scope.spawn(|| canary.message_of(1, "Content-Type: message/cpim\r\n", &cpim).unwrap());
+        let sent =
+            scope.spawn(|| canary.message_of(1, "Content-Type: message/cpim\r\n", &cpim).expect("the server lives"));
         assert_eq!(friend.texts(1).len(), 1);
-        assert_eq!(sent.join().unwrap(), 200);
+        assert_eq!(sent.join().expect("it was sent"), 200);
     });
     // Groups: its own, and that of a friend, with members who are away.
     let own = group(&mut canary, &[1, 2], "own", CANARY[2]);
@@ -140,7 +141,7 @@ fn live(server: &Server, hook: &Hook) {
         let shown = server.ask(&["registrations", CANARY[0]]).to_string();
         (!shown.contains("\"flow\":")).then_some(())
     });
-    assert_eq!(friend.message(7, "for canary-text-5d1c").unwrap(), 202);
+    assert_eq!(friend.message(7, "for canary-text-5d1c").expect("the server lives"), 202);
     assert_eq!(hook.next()["prid"], "token7");
 }
 

@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_dead_flow_takes_its_publications_along() {
-        let mut all = Publications::default();
+        let mut all: Publications = Publications::default();
         let policy = Policy::default();
         for (etag, flow) in [("a", flow(7, 1)), ("b", flow(8, 1)), ("c", flow(0, 1)), ("d", flow(0, 2))] {
             all.publish(&request("", &body("open")), &policy, etag.into(), flow, NOW).unwrap();
@@ -428,7 +428,7 @@ mod tests {
 
     #[test]
     fn what_a_device_published_moves_with_it() {
-        let mut all = Publications::default();
+        let mut all: Publications = Publications::default();
         all.publish(&request("", &body("open")), &Policy::default(), "a".into(), flow(7, 1), NOW).unwrap();
         assert!(all.rehome(&flow(7, 1), flow(8, 1)) && !all.rehome(&flow(7, 1), flow(9, 1)));
         assert!(!all.withdraw(&flow(7, 1)) && all.withdraw(&flow(8, 1)));
@@ -436,7 +436,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_than_the_limit() {
-        let mut all = Publications::default();
+        let mut all: Publications = Publications::default();
         let policy = Policy { max_publications: 3, ..Policy::default() };
         for n in 0..5 {
             all.publish(&request("", &body("open")), &policy, format!("e{n}").into(), flow(n + 1, 1), NOW).unwrap();

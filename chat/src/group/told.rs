@@ -52,7 +52,9 @@ pub fn document(focus: &str, what: &Announcement) -> Option<String> {
             }
             body.push_str("</icon></conference-description>");
         }
-        News::Joined | News::Declined | News::Role { .. } | News::Nickname(_) | News::Open(_) => return None,
+        News::Joined | News::Declined | News::Role { .. } | News::Nickname(_) | News::Open(_) | News::Erased => {
+            return None;
+        }
     }
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<conference-info");
     push_attribute(&mut out, "xmlns", NAMESPACE);
