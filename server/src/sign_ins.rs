@@ -16,14 +16,17 @@ const SLACK: u64 = 600;
 
 type Users = HashMap<Box<str>, Vec<SignIn>, RandomState>;
 
+/// A user, and an id or a device.
+type Name = (Box<str>, Box<str>);
+
 /// Sign-ins by user.
 pub struct SignInTable {
     store: Arc<dyn SignIns>,
     users: RwLock<Users>,
     /// Seen, and not written down yet.
-    seen: Mutex<HashSet<(Box<str>, Box<str>), RandomState>>,
+    seen: Mutex<HashSet<Name, RandomState>>,
     /// By which sign-in devices have registered, by user and device: since the start.
-    bound: Mutex<HashMap<(Box<str>, Box<str>), Box<str>, RandomState>>,
+    bound: Mutex<HashMap<Name, Box<str>, RandomState>>,
 }
 
 impl SignInTable {
@@ -36,7 +39,7 @@ impl SignInTable {
     /// # Errors
     /// The store.
     pub async fn load(&self) -> Result<(), StoreError> {
-        let mut after: Option<(Box<str>, Box<str>)> = None;
+        let mut after: Option<Name> = None;
         loop {
             let from = after.as_ref().map(|(aor, id)| (&**aor, &**id));
             let page = self.store.sign_ins(from, PAGE).await?;
@@ -95,7 +98,7 @@ impl SignInTable {
         self.insert(sign_in);
     }
 
-    fn insert(&self, sign_in: SignIn) -> Vec<(Box<str>, Box<str>)> {
+    fn insert(&self, sign_in: SignIn) -> Vec<Name> {
         let mut users = self.users.write();
         let own = users.entry(sign_in.aor.clone()).or_default();
         own.retain(|one| one.id != sign_in.id);
@@ -143,7 +146,7 @@ impl SignInTable {
     /// # Errors
     /// The store; then it is tried again the next time.
     pub async fn flush(&self, now: u64) -> Result<(), StoreError> {
-        let seen: Vec<(Box<str>, Box<str>)> = self.seen.lock().drain().collect();
+        let seen: Vec<Name> = self.seen.lock().drain().collect();
         for (aor, id) in seen {
             let Some(found) = self.find(&aor, &id, now) else { continue };
             if let Err(error) = self.store.put(found).await {
@@ -151,7 +154,7 @@ impl SignInTable {
                 return Err(error);
             }
         }
-        let over: Vec<(Box<str>, Box<str>)> = {
+        let over: Vec<Name> = {
             let users = self.users.read();
             let over = users.values().flatten().filter(|one| one.expires != 0 && one.expires <= now);
             over.map(|one| (one.aor.clone(), one.id.clone())).collect()
