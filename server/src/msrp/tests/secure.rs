@@ -61,7 +61,8 @@ fn the_active_end_sends_nothing_to_another_certificate() {
         active.send(message(1, "not for you")).unwrap();
         active.agreed(&agreed(&active, &passive, true, named));
         activist.expect(Told::Sent(1, Sent::Lost));
-        activist.expect(Told::Closed(EndClosed::Unreachable));
+        // The other end may hang up before this one has said why it does.
+        assert!(matches!(activist.next("the end"), Told::Closed(EndClosed::Unreachable | EndClosed::ConnectionLost)));
         passive.close();
         passivist.expect(Told::Closed(EndClosed::Here));
     }
