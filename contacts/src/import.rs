@@ -1,6 +1,7 @@
 //! Whole address books at once: files of vCards, or tables as address books of mail programs and phones write them.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use chappe_xcap::canonical_xui;
 
@@ -76,25 +77,82 @@ pub fn import(book: &Book, kind: Kind, text: &str) -> Result<(String, Imported),
     let mut done = Imported::default();
     let mut names: HashSet<String> = book.contacts.iter().map(|contact| contact.name.clone()).collect();
     let mut cards: Vec<(String, Card)> = Vec::new();
+    let mut index = Index::default();
+    for (at, contact) in book.contacts.iter().enumerate() {
+        index.add(&contact.card, Found::InBook(at));
+    }
     for (at, given) in given.into_iter().enumerate() {
-        let taken = given.and_then(|given| placed(book, &cards, given));
+        let taken = given.and_then(|given| placed(book, &cards, &index, given));
         match taken {
             // Twice in one file.
-            Ok(Placed { at: Some(at), card, .. }) => cards[at].1 = card,
-            Ok(Placed { known: Some(contact), card, .. }) => {
-                done.updated += 1;
-                cards.push((contact.name.clone(), card));
+            Ok(Placed { at: Some(at), card, .. }) => {
+                index.add(&card, Found::InFile(at));
+                cards[at].1 = card;
             }
-            Ok(Placed { card, .. }) => {
-                done.added += 1;
-                let name = free_name(&card, &names);
+            Ok(Placed { known, card, .. }) => {
+                let name = match known {
+                    Some(contact) => {
+                        done.updated += 1;
+                        // The next that is the same finds it here.
+                        index.add(&contact.card, Found::InFile(cards.len()));
+                        contact.name.clone()
+                    }
+                    None => {
+                        done.added += 1;
+                        free_name(&card, &names)
+                    }
+                };
                 names.insert(name.clone());
+                index.add(&card, Found::InFile(cards.len()));
                 cards.push((name, card));
             }
             Err(why) => done.refused.push(Refused { number: at + 1, why }),
         }
     }
     Ok((book.put_all(&cards), done))
+}
+
+/// A contact that is there.
+#[derive(Clone, Copy)]
+enum Found {
+    InBook(usize),
+    /// Among those of the file.
+    InFile(usize),
+}
+
+/// Contacts by UID and by each of their addresses.
+#[derive(Default)]
+struct Index {
+    uids: HashMap<String, Found>,
+    addresses: HashMap<String, Found>,
+}
+
+impl Index {
+    /// One of the file goes before one of the book, the first before the second.
+    fn add(&mut self, card: &Card, found: Found) {
+        if let Some(uid) = card.uid() {
+            put(&mut self.uids, uid, found);
+        }
+        for uri in card.uris() {
+            put(&mut self.addresses, canonical_xui(&uri), found);
+        }
+    }
+
+    fn find(&self, uid: Option<&str>, addresses: &[String]) -> Option<Found> {
+        let by_uid = uid.and_then(|uid| self.uids.get(uid));
+        by_uid.or_else(|| addresses.iter().find_map(|uri| self.addresses.get(&canonical_xui(uri)))).copied()
+    }
+}
+
+fn put(map: &mut HashMap<String, Found>, key: String, found: Found) {
+    match map.entry(key) {
+        Entry::Vacant(free) => drop(free.insert(found)),
+        Entry::Occupied(mut taken) => {
+            if matches!((taken.get(), found), (Found::InBook(_), Found::InFile(_))) {
+                taken.insert(found);
+            }
+        }
+    }
 }
 
 /// Where a contact belongs.
@@ -105,20 +163,16 @@ struct Placed<'b> {
     card: Card,
 }
 
-fn placed<'b>(book: &'b Book, cards: &[(String, Card)], given: Given) -> Result<Placed<'b>, String> {
+fn placed<'b>(book: &'b Book, cards: &[(String, Card)], index: &Index, given: Given) -> Result<Placed<'b>, String> {
     let (uid, addresses) = match &given {
         Given::Whole(card) => (card.uid(), card.uris()),
         Given::Row { addresses, .. } => (None, addresses.clone()),
     };
-    let wanted: Vec<String> = addresses.iter().map(|uri| canonical_xui(uri)).collect();
-    let same = |card: &Card| {
-        uid.is_some() && card.uid() == uid || card.uris().iter().any(|uri| wanted.contains(&canonical_xui(uri)))
+    let (at, known) = match index.find(uid.as_deref(), &addresses) {
+        Some(Found::InFile(at)) => (Some(at), None),
+        Some(Found::InBook(at)) => (None, book.contacts.get(at)),
+        None => (None, None),
     };
-    let at = cards.iter().position(|(_, card)| same(card));
-    let known = book.contacts.iter().find(|contact| match at {
-        Some(at) => contact.name == cards[at].0,
-        None => same(&contact.card) && cards.iter().all(|(name, _)| *name != contact.name),
-    });
     let card = match given {
         Given::Whole(card) => card,
         Given::Row { name, addresses, properties } => {
