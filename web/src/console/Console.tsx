@@ -35,6 +35,7 @@ function SignIn() {
   const [fault, setFault] = useState('');
   const enter = async (event: Event) => {
     event.preventDefault();
+    setFault('');
     const answer = await fetch('/api/status', { headers: { Authorization: `Bearer ${value.trim()}` } }).catch(() => undefined);
     if (answer === undefined) setFault(t('noAnswer'));
     else if (answer.status === 401) setFault(t('badToken'));

@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Fault } from './api';
 import { asFault } from './data';
 import { at } from './format';
@@ -22,7 +22,7 @@ let isFirst = true;
 
 export function Page(props: { title: string; about?: string | undefined; acts?: ComponentChildren; children: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     document.title = `${props.title} – ${t('title')}`;
     if (!isFirst) heading.current?.focus();
     isFirst = false;
@@ -141,7 +141,7 @@ export function Ask(props: {
   const dialog = useRef<HTMLDialogElement>(null);
   const [fault, setFault] = useState('');
   const [busy, setBusy] = useState(false);
-  useEffect(() => dialog.current?.showModal(), []);
+  useLayoutEffect(() => dialog.current?.showModal(), []);
   const act = async (event: Event) => {
     event.preventDefault();
     setBusy(true);

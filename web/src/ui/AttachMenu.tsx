@@ -1,7 +1,7 @@
 // What can be sent beside text.
 
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { Clip, Person, Picture, Pin } from './icons';
 import { t } from './strings';
 
@@ -9,7 +9,8 @@ export function AttachMenu(props: { onFiles: (files: File[]) => void; onPlace: (
   const open = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
   const picker = useRef<HTMLInputElement>(null);
-  useEffect(() => {
+  // Before another key can be pressed: it is for the menu.
+  useLayoutEffect(() => {
     if (!open.value) return;
     root.current?.querySelector<HTMLButtonElement>('[role=menuitem]')?.focus();
     const leave = (event: Event) => {

@@ -1,7 +1,7 @@
 // The call that is under way, above everything else.
 
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import type { Call, CallEnd } from '../engine/calls';
 import type { Session } from '../engine/session';
 import { shortName } from '../wire/address';
@@ -24,7 +24,7 @@ export function CallView({ session, call }: { session: Session; call: Call }) {
   const known = chat.conversations.value.find((conversation) => conversation.peer === call.peer)?.name;
   const name = known || call.name || shortName(call.peer, session.domain);
   const first = useRef<HTMLDivElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     first.current?.querySelector<HTMLButtonElement>('button')?.focus();
   }, [call.state]);
   useRing(call.state === 'incoming');

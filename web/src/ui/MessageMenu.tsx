@@ -1,7 +1,7 @@
 // What can be done with a message.
 
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { type Message, UPLOAD, kindOf } from '../engine/model';
 import { mediaType } from '../wire/headers';
 import { Smile } from './icons';
@@ -22,7 +22,8 @@ export function MessageMenu({ message, acts, onInfo }: { message: Message; acts:
   const open = useSignal(false);
   const root = useRef<HTMLDivElement>(null);
   const isText = kindOf(message.contentType, message.text) === 'text';
-  useEffect(() => {
+  // Before another key can be pressed: it is for the menu.
+  useLayoutEffect(() => {
     if (!open.value) return;
     const first = root.current?.querySelector<HTMLButtonElement>('[role=menuitem]');
     first?.focus();

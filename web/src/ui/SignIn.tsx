@@ -1,5 +1,5 @@
 import { useSignal } from '@preact/signals';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Account } from '../engine/phone';
 import { Session, ownServer, rememberAccount } from '../engine/session';
 import { Tower } from './icons';
@@ -9,7 +9,7 @@ export function SignIn({ onSession }: { onSession: (session: Session) => void })
   const fault = useSignal<Key | undefined>(undefined);
   const busy = useSignal(false);
   const first = useRef<HTMLInputElement>(null);
-  useEffect(() => first.current?.focus(), []);
+  useLayoutEffect(() => first.current?.focus(), []);
 
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
