@@ -1,5 +1,7 @@
 //! Documents, a row each, and rows for what they were before.
 
+use std::collections::{HashMap, VecDeque};
+
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Executor, Row};
 
@@ -7,6 +9,9 @@ use super::writer::{Op, Waiting};
 use super::{Answer, Sqlite};
 use crate::StoreError;
 use crate::document::{Document, DocumentError, DocumentHead, DocumentKey, DocumentWrite, Documents};
+
+/// Writes that are done together, at most.
+const TOGETHER: usize = 64;
 
 /// What can be asked.
 #[derive(Debug)]
@@ -34,25 +39,51 @@ impl DocumentOp {
     }
 }
 
-/// Does it; the answer is due after the commit. What is refused has written nothing.
-pub(super) async fn write(conn: &mut SqliteConnection, op: DocumentOp) -> Result<Waiting, StoreError> {
-    match op {
-        DocumentOp::Write { write, tx } => match change(conn, write).await {
-            Err(DocumentError::Store(error)) => {
-                tx.send(Err(error.clone())).ok();
-                Err(error)
+/// Does them in order; the answers are due after the commit. What is refused has written nothing.
+pub(super) async fn write(
+    conn: &mut SqliteConnection,
+    ops: &mut VecDeque<DocumentOp>,
+    answers: &mut Vec<Waiting>,
+) -> Result<(), StoreError> {
+    while let Some(op) = ops.pop_front() {
+        match op {
+            DocumentOp::Write { write, tx } => {
+                let mut group = vec![(write, tx)];
+                while matches!(ops.front(), Some(DocumentOp::Write { write, .. }) if goes_with(&group, write)) {
+                    if let Some(DocumentOp::Write { write, tx }) = ops.pop_front() {
+                        group.push((write, tx));
+                    }
+                }
+                let (writes, txs): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+                match change(conn, writes).await {
+                    Ok(all) => {
+                        for (done, tx) in all.into_iter().zip(txs) {
+                            answers.push(Box::new(move |end| drop(tx.send(end.map(|()| done)))));
+                        }
+                    }
+                    Err(error) => {
+                        txs.into_iter().for_each(|tx| drop(tx.send(Err(error.clone()))));
+                        return Err(error);
+                    }
+                }
             }
-            done => Ok(Box::new(move |end| drop(tx.send(end.map(|()| done))))),
-        },
-        DocumentOp::RemoveOwner { owner, tx } => match remove(conn, &owner).await {
-            Err(error) => {
-                let error = StoreError::from(error);
-                tx.send(Err(error.clone())).ok();
-                Err(error)
-            }
-            Ok(done) => Ok(Box::new(move |end| drop(tx.send(end.map(|()| done))))),
-        },
+            DocumentOp::RemoveOwner { owner, tx } => match remove(conn, &owner).await {
+                Err(error) => {
+                    let error = StoreError::from(error);
+                    tx.send(Err(error.clone())).ok();
+                    return Err(error);
+                }
+                Ok(done) => answers.push(Box::new(move |end| drop(tx.send(end.map(|()| done))))),
+            },
+        }
     }
+    Ok(())
+}
+
+/// Whether a write can be done together with these: none sees what another has changed.
+fn goes_with(group: &[(DocumentWrite, Answer<Result<(), DocumentError>>)], write: &DocumentWrite) -> bool {
+    let stands_alone = |one: &DocumentWrite| one.claims.is_none() && one.key.owner != write.key.owner;
+    group.len() < TOGETHER && write.claims.is_none() && group.iter().all(|(one, _)| stands_alone(one))
 }
 
 impl From<sqlx::Error> for DocumentError {
@@ -61,66 +92,172 @@ impl From<sqlx::Error> for DocumentError {
     }
 }
 
-async fn change(conn: &mut SqliteConnection, write: DocumentWrite) -> Result<(), DocumentError> {
-    let DocumentWrite { key, seen, next, at: _, claims, keep, most_documents, most_bytes } = write;
-    let text = "select auid, name, id, etag, size from document where owner = ?";
-    let (mut current, mut others, mut bytes) = (None, 0_u64, 0_u64);
-    for row in conn.fetch_all(sqlx::query(text).bind(&*key.owner)).await? {
-        let size = row.try_get::<i64, _>(4)? as u64;
-        if row.try_get::<&str, _>(0)? == &*key.auid && row.try_get::<&str, _>(1)? == &*key.name {
-            current = Some((row.try_get::<i64, _>(2)?, Box::<str>::from(row.try_get::<&str, _>(3)?), size));
-        } else {
-            others += 1;
-            bytes += size;
-        }
+/// A document as the table has it.
+struct Held {
+    id: i64,
+    auid: Box<str>,
+    name: Box<str>,
+    etag: Box<str>,
+    size: u64,
+}
+
+/// Documents of these owners: a trip to the thread of the connection costs more than what it does there.
+async fn rows_of(
+    conn: &mut SqliteConnection,
+    writes: &[DocumentWrite],
+) -> Result<HashMap<Box<str>, Vec<Held>>, StoreError> {
+    let owners = list(writes.iter().map(|write| &*write.key.owner));
+    let text = "select owner, id, auid, name, etag, size from document where owner in (select value from json_each(?))";
+    let mut of: HashMap<Box<str>, Vec<Held>> = HashMap::new();
+    for row in conn.fetch_all(sqlx::query(text).bind(owners)).await? {
+        let text = |at: usize| row.try_get::<&str, _>(at).map(Box::from);
+        let (id, size) = (row.try_get(1)?, row.try_get::<i64, _>(5)? as u64);
+        let found = Held { id, auid: text(2)?, name: text(3)?, etag: text(4)?, size };
+        of.entry(text(0)?).or_default().push(found);
     }
-    if current.as_ref().map(|(_, etag, _)| etag) != seen.as_ref() {
+    Ok(of)
+}
+
+/// The row that a write changes, if it is there; or why it may not be written.
+fn judge<'r>(write: &DocumentWrite, rows: &'r [Held]) -> Result<Option<&'r Held>, DocumentError> {
+    let is_it = |row: &&Held| row.auid == write.key.auid && row.name == write.key.name;
+    let current = rows.iter().find(is_it);
+    if current.map(|row| &row.etag) != write.seen.as_ref() {
         return Err(DocumentError::Changed);
     }
-    if let Some(next) = &next {
-        let (size, before) = (next.text.len() as u64, current.as_ref().map_or(0, |(_, _, size)| *size));
-        if current.is_none() && others + 1 > most_documents {
+    if let Some(next) = &write.next {
+        let (size, before) = (next.text.len() as u64, current.map_or(0, |row| row.size));
+        if current.is_none() && rows.len() as u64 + 1 > write.most_documents {
             return Err(DocumentError::TooMany);
         }
-        if bytes + size > most_bytes && size > before {
+        let bytes: u64 = rows.iter().map(|row| row.size).sum();
+        if bytes - before + size > write.most_bytes && size > before {
             return Err(DocumentError::TooLarge);
         }
     }
-    if let Some(claims) = claims {
-        claim(conn, &key, if next.is_some() { &claims } else { &[] }).await?;
+    Ok(current)
+}
+
+/// What writes come to, as JSON: a statement takes many rows so.
+#[derive(Default)]
+struct Script {
+    /// Ids of documents of which a copy stays, and how many may.
+    kept: String,
+    versions: String,
+    next: String,
+    gone: String,
+}
+
+impl Script {
+    fn add(&mut self, write: &DocumentWrite, current: Option<&Held>) {
+        let (owner, auid, name) = (&write.key.owner, &write.key.auid, &write.key.name);
+        if let Some(before) = current.filter(|_| write.keep > 0) {
+            number(&mut self.kept, before.id);
+            row(&mut self.versions, &[owner, auid, name], &[write.keep as u64]);
+        }
+        match (&write.next, current) {
+            (Some(next), _) => {
+                let numbers = [next.modified, next.text.len() as u64];
+                row(&mut self.next, &[owner, auid, name, &next.etag, &next.text], &numbers);
+            }
+            (None, Some(before)) => number(&mut self.gone, before.id),
+            (None, None) => {}
+        }
     }
-    let (owner, auid, name) = (&*key.owner, &*key.auid, &*key.name);
-    if let Some((id, _, _)) = current.as_ref().filter(|_| keep > 0) {
+
+    async fn run(mut self, conn: &mut SqliteConnection) -> Result<(), StoreError> {
+        let lists = [&mut self.kept, &mut self.versions, &mut self.next, &mut self.gone];
+        if lists.iter().all(|list| list.is_empty()) {
+            return Ok(());
+        }
+        for list in lists {
+            list.insert(0, '[');
+            list.push(']');
+        }
         let text = "insert into document_version (owner, auid, name, etag, modified, size, text)
-                 select owner, auid, name, etag, modified, size, text from document where id = ?;
-             delete from document_version where owner = ? and auid = ? and name = ? and id not in (
-                 select id from document_version where owner = ? and auid = ? and name = ? order by id desc limit ?)";
-        let query = sqlx::query(text).bind(id).bind(owner).bind(auid).bind(name).bind(owner).bind(auid).bind(name);
-        conn.execute(query.bind(keep as i64)).await?;
+                 select owner, auid, name, etag, modified, size, text from document
+                 where id in (select value from json_each(?));
+             delete from document_version where id in (
+                 select id from (
+                     select v.id, asked.value ->> 3 as keep,
+                         row_number() over (partition by v.owner, v.auid, v.name order by v.id desc) as place
+                     from json_each(?) as asked join document_version as v
+                     on v.owner = asked.value ->> 0 and v.auid = asked.value ->> 1 and v.name = asked.value ->> 2)
+                 where place > keep);
+             insert into document (owner, auid, name, etag, text, modified, size)
+                 select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
+                 from json_each(?) where true
+                 on conflict (owner, auid, name) do update
+                 set etag = excluded.etag, text = excluded.text, modified = excluded.modified, size = excluded.size;
+             delete from document where id in (select value from json_each(?))";
+        let query = sqlx::query(text).bind(self.kept).bind(self.versions).bind(self.next).bind(self.gone);
+        conn.execute(query).await?;
+        Ok(())
     }
-    match (&current, next) {
-        (Some((id, _, _)), Some(next)) => {
-            let text = "update document set etag = ?, modified = ?, size = ?, text = ? where id = ?";
-            let query = sqlx::query(text).bind(&*next.etag).bind(next.modified as i64).bind(next.text.len() as i64);
-            conn.execute(query.bind(&*next.text).bind(id)).await?;
-        }
-        (None, Some(next)) => {
-            let text = "insert into document (owner, auid, name, etag, modified, size, text) values (?,?,?,?,?,?,?)";
-            let query = sqlx::query(text).bind(owner).bind(auid).bind(name).bind(&*next.etag);
-            let query = query.bind(next.modified as i64).bind(next.text.len() as i64).bind(&*next.text);
-            conn.execute(query).await?;
-        }
-        (Some((id, _, _)), None) => {
-            conn.execute(sqlx::query("delete from document where id = ?").bind(id)).await?;
-        }
-        (None, None) => {}
+}
+
+/// Adds a number to a list that is being written as JSON.
+fn number(list: &mut String, number: i64) {
+    comma(list);
+    list.push_str(&number.to_string());
+}
+
+/// Adds a row to such a list: strings, then numbers.
+fn row(list: &mut String, texts: &[&str], numbers: &[u64]) {
+    comma(list);
+    for (at, text) in texts.iter().enumerate() {
+        list.push(if at == 0 { '[' } else { ',' });
+        quote(list, text);
     }
-    Ok(())
+    for number in numbers {
+        list.push(',');
+        list.push_str(&number.to_string());
+    }
+    list.push(']');
+}
+
+fn comma(list: &mut String) {
+    if !list.is_empty() {
+        list.push(',');
+    }
+}
+
+/// Writes of owners that are all different, or one that claims names. For each what was refused; `Err` where the store
+/// failed.
+async fn change(
+    conn: &mut SqliteConnection,
+    writes: Vec<DocumentWrite>,
+) -> Result<Vec<Result<(), DocumentError>>, StoreError> {
+    let rows = rows_of(conn, &writes).await?;
+    let (mut script, mut all) = (Script::default(), Vec::with_capacity(writes.len()));
+    for write in &writes {
+        let current = match judge(write, rows.get(&write.key.owner).map_or(&[], Vec::as_slice)) {
+            Ok(current) => current,
+            Err(refused) => {
+                all.push(Err(refused));
+                continue;
+            }
+        };
+        if let Some(claims) = &write.claims {
+            match claim(conn, &write.key, if write.next.is_some() { claims } else { &[] }).await {
+                Ok(()) => {}
+                Err(DocumentError::Store(error)) => return Err(error),
+                Err(refused) => {
+                    all.push(Err(refused));
+                    continue;
+                }
+            }
+        }
+        script.add(write, current);
+        all.push(Ok(()));
+    }
+    script.run(conn).await?;
+    Ok(all)
 }
 
 /// Gives a document these names and no others, or tells which another has.
 async fn claim(conn: &mut SqliteConnection, key: &DocumentKey, claims: &[Box<str>]) -> Result<(), DocumentError> {
-    let values = list(claims);
+    let values = list(claims.iter().map(|claim| &**claim));
     let text = "select value from document_claim where auid = ? and value in (select value from json_each(?))
          and not (owner = ? and name = ?)";
     let query = sqlx::query(text).bind(&*key.auid).bind(&values).bind(&*key.owner).bind(&*key.name);
@@ -139,21 +276,26 @@ async fn claim(conn: &mut SqliteConnection, key: &DocumentKey, claims: &[Box<str
 }
 
 /// Strings as JSON, which is how a statement takes many.
-fn list(strings: &[Box<str>]) -> String {
-    let mut out = String::from("[");
-    for (at, string) in strings.iter().enumerate() {
-        out.push_str(if at == 0 { "\"" } else { ",\"" });
-        for c in string.chars() {
-            match c {
-                '"' | '\\' => out.extend(['\\', c]),
-                c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-                c => out.push(c),
-            }
-        }
-        out.push('"');
+fn list<'s>(strings: impl Iterator<Item = &'s str>) -> String {
+    let mut out = String::new();
+    for string in strings {
+        comma(&mut out);
+        quote(&mut out, string);
     }
-    out.push(']');
-    out
+    format!("[{out}]")
+}
+
+/// Writes a string of JSON (RFC 8259 §7).
+fn quote(out: &mut String, string: &str) {
+    out.push('"');
+    for c in string.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }
 
 async fn remove(conn: &mut SqliteConnection, owner: &str) -> Result<u64, sqlx::Error> {
@@ -217,7 +359,8 @@ impl Documents for Sqlite {
 
     async fn taken(&self, auid: &str, names: &[Box<str>]) -> Result<Vec<bool>, StoreError> {
         let text = "select value from document_claim where auid = ? and value in (select value from json_each(?))";
-        let rows = self.readers.fetch_all(sqlx::query(text).bind(auid).bind(list(names))).await?;
+        let rows =
+            self.readers.fetch_all(sqlx::query(text).bind(auid).bind(list(names.iter().map(|name| &**name)))).await?;
         let found: Result<Vec<String>, sqlx::Error> = rows.iter().map(|row| row.try_get(0)).collect();
         let found = found?;
         Ok(names.iter().map(|name| found.iter().any(|found| **found == **name)).collect())

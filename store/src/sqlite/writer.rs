@@ -536,9 +536,7 @@ impl Writer {
         self.write_locations(batch).await?;
         self.write_chat(batch).await?;
         self.write_groups(batch).await?;
-        while let Some(op) = batch.documents.pop_front() {
-            batch.answers.push(documents::write(&mut self.conn, op).await?);
-        }
+        documents::write(&mut self.conn, &mut batch.documents, &mut batch.answers).await?;
         while let Some(op) = batch.accounts.pop_front() {
             batch.answers.push(accounts::write(&mut self.conn, op).await?);
         }

@@ -132,6 +132,38 @@ pub(super) async fn an_owner_has_bounds(stores: &Stores) {
     documents.write(bounded("2", Some("t"), 60)).await.unwrap();
 }
 
+pub(super) async fn writes_of_many_owners_at_once(stores: &Stores) {
+    let documents = &stores.documents;
+    let owners: Vec<String> = (0..100).map(|n| format!("\"u{n}\\\u{e9}@d")).collect();
+    for round in 0..5_u32 {
+        let writes = owners.iter().enumerate().map(|(n, owner)| {
+            let seen = round.checked_sub(1).map(|before| before.to_string());
+            let next = round.to_string();
+            match n % 5 {
+                // Some are computed from what is not there, some go in the end.
+                0 => documents.write(write(&lists(owner), Some("x"), Some(&next))),
+                1 if round == 4 => documents.write(write(&lists(owner), seen.as_deref(), None)),
+                _ => documents.write(write(&lists(owner), seen.as_deref(), Some(&next))),
+            }
+        });
+        for (n, done) in futures_util::future::join_all(writes.collect::<Vec<_>>()).await.into_iter().enumerate() {
+            match n % 5 {
+                0 => assert!(matches!(done, Err(DocumentError::Changed)), "{done:?}"),
+                _ => done.unwrap(),
+            }
+        }
+    }
+    for (n, owner) in owners.iter().enumerate() {
+        let (found, versions) = (etag(stores, &lists(owner)).await, documents.versions(&lists(owner)).await.unwrap());
+        let versions: Vec<_> = versions.iter().map(|head| (&*head.etag, head.size)).collect();
+        match n % 5 {
+            0 => assert_eq!((found.as_deref(), versions), (None, vec![])),
+            1 => assert_eq!((found.as_deref(), versions), (None, vec![("3", 14), ("2", 14), ("1", 14)])),
+            _ => assert_eq!((found.as_deref(), versions), (Some("4"), vec![("3", 14), ("2", 14), ("1", 14)])),
+        }
+    }
+}
+
 pub(super) async fn pages_by_owner(stores: &Stores) {
     let documents = &stores.documents;
     for n in 0..7 {

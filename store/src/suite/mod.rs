@@ -150,6 +150,7 @@ cases! {
         what_it_was_before_is_kept
         a_name_belongs_to_one_document
         an_owner_has_bounds
+        writes_of_many_owners_at_once
         pages_by_owner
         an_owner_is_removed_whole
     }
