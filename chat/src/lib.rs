@@ -28,6 +28,6 @@ pub use block::BlockList;
 pub use envelope::Envelope;
 pub use id::{MAX_ID, made_id};
 pub use policy::{Lifetime, MessagePolicy, Refusal, media_type};
-pub use relation::{Relation, RelationKind, may};
+pub use relation::{Relation, RelationKind};
 pub use user::{ANONYMOUS, is_anonymous, same_user};
 pub use xml::XmlError;

@@ -14,6 +14,7 @@ pub mod presence;
 pub mod proxy;
 pub mod receipt;
 pub mod registrar;
+mod rights;
 
 use std::sync::Arc;
 

@@ -359,6 +359,11 @@ impl Receipts for Memory {
         Ok(receipts.into_iter().map(|receipt| state.first(receipt, now)).collect())
     }
 
+    async fn known(&self, receipts: Vec<Receipt>) -> Result<Vec<bool>, StoreError> {
+        let state = self.state.lock();
+        Ok(receipts.iter().map(|receipt| state.receipts.contains_key(receipt)).collect())
+    }
+
     async fn forget(&self, before: u64) -> Result<(), StoreError> {
         self.state.lock().receipts.retain(|_, seen| *seen >= before);
         Ok(())

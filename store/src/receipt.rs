@@ -53,6 +53,9 @@ pub trait Receipts: Send + Sync {
     /// Durable on return.
     async fn first(&self, receipts: Vec<Receipt>, now: u64) -> Result<Vec<bool>, StoreError>;
 
+    /// For each receipt whether it was seen before and is not forgotten; marks nothing.
+    async fn known(&self, receipts: Vec<Receipt>) -> Result<Vec<bool>, StoreError>;
+
     /// Forgets receipts seen before `before` (seconds since the epoch), sparing up to a day's more.
     async fn forget(&self, before: u64) -> Result<(), StoreError>;
 }

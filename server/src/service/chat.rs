@@ -328,7 +328,9 @@ pub fn displayed(core: &Arc<Core>, request: &Request, reader: &str, author: &str
         once: None,
     });
     let (core, copies) = (Arc::clone(core), copies.collect());
-    core.runtime.clone().spawn(async move { intake::store(&core, vec![(copies, Box::new(|_, _| {}))]).await });
+    core.runtime
+        .clone()
+        .spawn(async move { intake::store(&core, vec![(intake::Lot::of(copies), Box::new(|_, _| {}))]).await });
 }
 
 /// Devices of a user that show what the one that sends this has sent.

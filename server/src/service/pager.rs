@@ -12,7 +12,7 @@ use chappe_sip::layer::ServerKey;
 use chappe_sip::proxy::{self, Forward, Routed, Target};
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message, Reply, Uri};
-use chappe_store::{NewMessage, Outcome, Receipt, ReceiptState, Settlement, StoreError};
+use chappe_store::{NewMessage, Outcome, Receipt, ReceiptState, Settlement};
 use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
@@ -23,10 +23,13 @@ use crate::lists;
 use crate::pipeline::{Sender, Voucher};
 use crate::service::receipt::{self, Facts};
 use crate::service::registrar::store_status;
-use crate::service::{Request, chat, drain};
+use crate::service::{Request, chat, drain, rights};
 use crate::shard::Turn;
 use crate::steps::{Kept, Kind};
 use crate::work::{Token, Work};
+
+/// How long a change of a message waits, in seconds, that its sender wants delivered now or never.
+const REVISION_KEPT: u64 = 60;
 
 /// A device that the message goes to.
 struct Device {
@@ -116,7 +119,11 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
         return turn.answer(request.key, &message, 200);
     }
     let expires = message.number(HeaderName::Expires);
-    let lifetime = core.settings.message.lifetime(content_type, expires);
+    let lifetime = match core.settings.message.lifetime(content_type, expires) {
+        // Who may send it is known to the store only.
+        Lifetime::NowOnly if facts.revises.is_some() => Lifetime::Keep(REVISION_KEPT),
+        lifetime => lifetime,
+    };
     let storable = matches!(lifetime, Lifetime::Keep(_));
     let own = match author {
         Some(author) if storable && !facts.is_receipt && author.aor != recipient.aor => {
@@ -148,7 +155,7 @@ pub fn message(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, recip
                 !core.waiting.holds_up_device(&recipient.aor, target.binding.device())
             };
             // So does one that is to be written down in any case.
-            let is_written = !own.is_empty() || core.settings.keeps_history();
+            let is_written = !own.is_empty() || core.settings.keeps_history() || facts.revises.is_some();
             if storable && (is_written || several(core, &recipient.aor, bindings) || !found.iter().all(is_ready)) {
                 (is_queued, awaited) = (true, found.iter().any(is_ready));
                 return;
@@ -297,8 +304,9 @@ impl Pager {
         let messages: Vec<NewMessage> = std::iter::once(message.clone()).chain(copies).collect();
         let (core, cell) = (Arc::clone(core), turn.cell);
         let taken = Kept::new(&self.step(Kind::Taken, None, 202));
+        let revision = self.facts.revises.clone();
         core.runtime.clone().spawn(async move {
-            let result = put(&core, messages).await;
+            let result = put(&core, messages, revision).await;
             if result.as_ref().is_ok_and(|ids| ids.first().is_some_and(Option::is_some)) {
                 core.recent.keep(taken);
             }
@@ -395,8 +403,16 @@ fn own_copy(message: &NewMessage, device: &str) -> NewMessage {
     }
 }
 
-/// Stores messages in one write; their ids.
-async fn put(core: &Arc<Core>, messages: Vec<NewMessage>) -> Result<Vec<Option<u64>>, StoreError> {
+/// Stores a message and its copies in one write; their ids, or the status of the refusal. `revision`: the message that
+/// this one changes or recalls.
+async fn put(core: &Arc<Core>, messages: Vec<NewMessage>, revision: Option<Box<str>>) -> Result<Vec<Option<u64>>, u16> {
+    if let (Some(id), Some(message)) = (revision, messages.first()) {
+        match rights::may_revise(core, &message.sender, &message.recipient, &id).await {
+            Ok(true) => {}
+            Ok(false) => return Err(403),
+            Err(error) => return Err(store_status(&error)),
+        }
+    }
     let who: Vec<_> = messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
     // Counted before the write, so that a message that comes now queues behind it.
     who.iter().for_each(|(aor, device)| core.waiting.add(aor, device.as_deref(), 1));
@@ -418,11 +434,11 @@ async fn put(core: &Arc<Core>, messages: Vec<NewMessage>) -> Result<Vec<Option<u
             None => core.waiting.remove(aor, device.as_deref()),
         }
     }
-    result
+    result.map_err(|error| store_status(&error))
 }
 
 /// The write that [`Pager::store`] began has ended.
-fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, StoreError>) {
+fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, u16>) {
     let core = turn.core;
     let Some(Work::Pager(mut pager)) = turn.shard.works.take(token) else { return };
     match result {
@@ -430,7 +446,7 @@ fn stored(turn: &mut Turn<'_>, token: Token, result: Result<Vec<Option<u64>>, St
             pager.stored = ids.first().copied().flatten();
             pager.delivery.stored(Ok(()));
         }
-        Err(error) => pager.delivery.stored(Err(store_status(&error))),
+        Err(status) => pager.delivery.stored(Err(status)),
     }
     if pager.delivery.is_waiting() {
         match pager.stored {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chappe_chat::Capabilities;
+use chappe_chat::{Capabilities, Relation};
 use chappe_imdn::{Content, Cpim, Dispositions, Receipt, Status, classify};
 use chappe_sip::registrar::Binding;
 use chappe_sip::{HeaderName, Message};
@@ -19,6 +19,8 @@ pub struct Facts {
     pub wants: Wants,
     /// The message is a receipt itself, and begets none.
     pub is_receipt: bool,
+    /// The message that this one changes or recalls.
+    pub revises: Option<Box<str>>,
     /// For a receipt: the message that it is about, and what it tells.
     pub about: Option<(Box<str>, ReceiptState)>,
 }
@@ -45,12 +47,14 @@ impl Facts {
                 message_id: envelope.message_id().map(Into::into),
                 wants: wants(&envelope.dispositions()),
                 is_receipt: false,
+                revises: Relation::of(&envelope).and_then(|relation| relation.revised().map(Into::into)),
                 about: None,
             },
             Ok(Content::Receipt { envelope, notification }) => Facts {
                 message_id: envelope.and_then(|e| e.message_id().map(Into::into)),
                 wants: Wants::default(),
                 is_receipt: true,
+                revises: None,
                 about: notification.ok().map(|n| (n.message_id.as_str().into(), state(&n))),
             },
             Ok(Content::Bare | Content::Composing) | Err(_) => Facts::default(),

@@ -375,6 +375,12 @@ impl Receipts for Postgres {
         Err(StoreError::Conflict)
     }
 
+    async fn known(&self, receipts: Vec<Receipt>) -> Result<Vec<bool>, StoreError> {
+        let keys: Vec<u64> = receipts.iter().map(Receipt::key).collect();
+        let found = queue::marked(&self.pool, &keys).await?;
+        Ok(keys.iter().map(|key| found.contains(key)).collect())
+    }
+
     async fn forget(&self, before: u64) -> Result<(), StoreError> {
         let day = (before / DAY) as i64;
         let text =

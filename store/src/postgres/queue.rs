@@ -230,6 +230,18 @@ pub(super) async fn mark<'e>(
     engine.fetch_all(query).await?.iter().map(|row| Ok(row.try_get::<i64, _>(0)? as u64)).collect()
 }
 
+/// Those of the receipts that are marked.
+pub(super) async fn marked<'e>(
+    engine: impl Executor<'e, Database = Engine>,
+    keys: &[u64],
+) -> Result<HashSet<u64>, sqlx::Error> {
+    let text = "select key from receipt natural join unnest($1::integer[], $2::bigint[]) as asked (shard, key)";
+    let query = sqlx::query(text)
+        .bind(keys.iter().map(|key| (*key % super::SHARDS) as i32).collect::<Vec<_>>())
+        .bind(keys.iter().map(|key| *key as i64).collect::<Vec<_>>());
+    engine.fetch_all(query).await?.iter().map(|row| Ok(row.try_get::<i64, _>(0)? as u64)).collect()
+}
+
 /// Removes what is settled; gives the sizes of those that were still there.
 async fn remove<'w>(tx: &mut PgConnection, writes: &'w [Write]) -> Result<HashMap<(u64, &'w str), i64>, sqlx::Error> {
     let settled: BTreeSet<(i32, u64, &str)> = writes

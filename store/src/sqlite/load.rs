@@ -104,7 +104,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn contains(&self, key: u64) -> bool {
+    pub(super) fn contains(&self, key: u64) -> bool {
         self.days.values().any(|day| day.contains(&key))
     }
 

@@ -497,6 +497,11 @@ impl Receipts for Sqlite {
         self.ask(|tx| Op::First { keys, now, tx }).await
     }
 
+    async fn known(&self, receipts: Vec<Receipt>) -> Result<Vec<bool>, StoreError> {
+        let keys = receipts.iter().map(Receipt::key).collect();
+        self.ask(|tx| Op::Known { keys, tx }).await
+    }
+
     async fn forget(&self, before: u64) -> Result<(), StoreError> {
         while self.ask(|tx| Op::Forget { before, tx }).await? == writer::SLICE {}
         Ok(())

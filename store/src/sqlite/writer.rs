@@ -71,6 +71,10 @@ pub(super) enum Op {
         now: u64,
         tx: Answer<Vec<bool>>,
     },
+    Known {
+        keys: Vec<u64>,
+        tx: Answer<Vec<bool>>,
+    },
     /// `None`: the revision was another.
     Replace {
         next: Location,
@@ -374,6 +378,10 @@ impl Writer {
                 batch.durable = true;
                 let first: Vec<bool> = keys.into_iter().map(|key| self.first(now / DAY, key, batch)).collect();
                 batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| first)))));
+            }
+            Op::Known { keys, tx } => {
+                let known: Vec<bool> = keys.into_iter().map(|key| self.seen.contains(key)).collect();
+                batch.answers.push(Box::new(move |end| drop(tx.send(end.map(|()| known)))));
             }
             Op::Replace { next, seen, tx } => {
                 batch.durable = true;

@@ -17,6 +17,9 @@ pub(super) async fn first_is_told_once(stores: &Stores) {
     let first = stores.receipts.first(others.clone(), 1_000).await.unwrap();
     assert_eq!(first, [true, true, true, true, true, false]);
     assert_eq!(stores.receipts.first(others, 900_000).await.unwrap(), [false; 6]);
+    let asked = vec![delivered.clone(), receipt("m2", "carol@d", ReceiptState::Delivered)];
+    assert_eq!(stores.receipts.known(asked.clone()).await.unwrap(), [true, false]);
+    assert_eq!(stores.receipts.known(asked).await.unwrap(), [true, false], "asking marks nothing");
     let fresh = receipt("m3", "bob@d", ReceiptState::Delivered);
     let all = (0..20).map(|_| stores.receipts.first(vec![fresh.clone()], 1_000));
     let told = futures_util::future::join_all(all).await;
@@ -30,6 +33,8 @@ pub(super) async fn forgotten_by_time(stores: &Stores) {
         assert_eq!(stores.receipts.first(one(day), day * DAY + 7).await.unwrap(), [true]);
     }
     stores.receipts.forget(2 * DAY).await.unwrap();
+    let all: Vec<_> = (0..4).flat_map(one).collect();
+    assert_eq!(stores.receipts.known(all).await.unwrap(), [false, false, true, true]);
     for (day, first) in [(0, true), (1, true), (2, false), (3, false)] {
         assert_eq!(stores.receipts.first(one(day), 5 * DAY).await.unwrap(), [first], "day {day}");
     }

@@ -14,7 +14,7 @@ use super::Sides;
 use crate::core::{Core, epoch_ms};
 use crate::history;
 use crate::lists;
-use crate::service::{drain, receipt};
+use crate::service::{drain, receipt, rights};
 use crate::steps::{self, By, Kept, Step};
 
 /// What a session tells of all its messages.
@@ -36,6 +36,8 @@ pub(super) enum NotTaken {
     Type,
     /// The recipient has as many messages waiting as there may be.
     Full,
+    /// A message of somebody else is not to be changed.
+    Forbidden,
     /// The store is slow, full or broken.
     Busy,
 }
@@ -47,7 +49,7 @@ impl NotTaken {
             NotTaken::Malformed => 400,
             NotTaken::TooLarge => 413,
             NotTaken::Type => 415,
-            NotTaken::Full => 403,
+            NotTaken::Full | NotTaken::Forbidden => 403,
             // Try again later: as if the next hop had not answered.
             NotTaken::Busy => 408,
         }
@@ -59,8 +61,41 @@ impl NotTaken {
             NotTaken::Malformed => 400,
             NotTaken::TooLarge => 513,
             NotTaken::Type => 415,
+            NotTaken::Forbidden => 403,
             NotTaken::Full => 480,
             NotTaken::Busy => 503,
+        }
+    }
+}
+
+/// A message with what is stored together with it.
+#[derive(Debug, Default)]
+pub(super) struct Lot {
+    /// It, and copies for other devices.
+    pub messages: Vec<NewMessage>,
+    /// The earlier message that it changes or recalls.
+    pub revises: Option<Box<str>>,
+}
+
+impl Lot {
+    /// What a message of the server's own is.
+    pub(super) fn of(messages: Vec<NewMessage>) -> Lot {
+        Lot { messages, revises: None }
+    }
+
+    /// The message that a delivery receipt is about.
+    pub(super) fn delivered(&self) -> Option<&str> {
+        let once = self.messages.first()?.once.as_ref()?;
+        (once.state == ReceiptState::Delivered).then_some(&*once.message_id)
+    }
+
+    /// Whether its sender may send it.
+    async fn check(&self, core: &Core) -> Result<(), NotTaken> {
+        let (Some(id), Some(message)) = (&self.revises, self.messages.first()) else { return Ok(()) };
+        match rights::may_revise(core, &message.sender, &message.recipient, id).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotTaken::Forbidden),
+            Err(_) => Err(NotTaken::Busy),
         }
     }
 }
@@ -69,8 +104,8 @@ impl NotTaken {
 pub(super) enum Content {
     /// To be shown now or never.
     Composing(Box<Envelope>),
-    /// To be stored, with what goes with it.
-    Stored(Vec<NewMessage>),
+    /// To be stored.
+    Stored(Lot),
     /// A receipt that cannot be read, or that nobody is to hear of.
     Nothing,
 }
@@ -165,7 +200,8 @@ pub(super) fn sort(core: &Core, sides: &Sides, envelope: Envelope) -> Result<Con
         // Only the user's own devices are to know.
         all.remove(0);
     }
-    Ok(if all.is_empty() { Content::Nothing } else { Content::Stored(all) })
+    let revises = envelope.relation.as_ref().and_then(|relation| relation.revised().map(Into::into));
+    Ok(if all.is_empty() { Content::Nothing } else { Content::Stored(Lot { messages: all, revises }) })
 }
 
 fn message(core: &Core, sides: &Sides, envelope: &Envelope, once: Option<Receipt>) -> NewMessage {
@@ -197,16 +233,24 @@ fn message(core: &Core, sides: &Sides, envelope: &Envelope, once: Option<Receipt
 pub(super) type Done = Box<dyn FnOnce(&Arc<Core>, Result<(), NotTaken>) + Send>;
 
 /// Stores messages in one write, tells whoever waits for it, and sends them on.
-pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Vec<NewMessage>, Done)>) {
+pub(super) async fn store(core: &Arc<Core>, batch: Vec<(Lot, Done)>) {
     if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
         core.counters.shed(crate::metrics::Shed::Store);
-        return batch.into_iter().for_each(|(messages, done)| {
-            told(&messages).iter().for_each(|receipt| may_be_told_again(core, receipt));
+        return batch.into_iter().for_each(|(lot, done)| {
+            told(&lot.messages).iter().for_each(|receipt| may_be_told_again(core, receipt));
             done(core, Err(NotTaken::Busy));
         });
     }
-    let (lists, dones): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-    let messages: Vec<NewMessage> = lists.into_iter().flatten().collect();
+    let (mut messages, mut dones) = (Vec::new(), Vec::with_capacity(batch.len()));
+    for (lot, done) in batch {
+        match lot.check(core).await {
+            Ok(()) => {
+                messages.extend(lot.messages);
+                dones.push(done);
+            }
+            Err(not) => done(core, Err(not)),
+        }
+    }
     let receipts = told(&messages);
     let steps: Vec<Option<Kept>> = messages.iter().map(step).collect();
     let who: Vec<(Box<str>, Option<Box<str>>)> =
@@ -277,12 +321,6 @@ fn told(messages: &[NewMessage]) -> Vec<Receipt> {
 /// A receipt was not taken: its device sends it again.
 fn may_be_told_again(core: &Core, receipt: &Receipt) {
     core.recent_receipts.remove(&receipt.message_id, &receipt.sender, &receipt.recipient, receipt.state);
-}
-
-/// The message that a delivery receipt among these is about.
-pub(super) fn delivered(messages: &[NewMessage]) -> Option<&str> {
-    let once = messages.first()?.once.as_ref()?;
-    (once.state == ReceiptState::Delivered).then_some(&*once.message_id)
 }
 
 pub(super) fn uri(aor: &str) -> String {

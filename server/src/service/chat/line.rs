@@ -22,7 +22,7 @@ use chappe_sip::Flow;
 use chappe_sip::registrar::{Binding, targets};
 use parking_lot::Mutex;
 
-use super::intake::{self, Content, Thread};
+use super::intake::{self, Content, Lot, Thread};
 use super::{Letter, Sides, offer};
 use crate::core::{Core, epoch_seconds};
 use crate::msrp::endpoint::{Answer, End, NewMessage, Sent};
@@ -52,7 +52,7 @@ pub(super) struct Line {
 /// What the device has sent and is to be stored.
 #[derive(Default)]
 struct Inbox {
-    waiting: Vec<(Vec<chappe_store::NewMessage>, intake::Done)>,
+    waiting: Vec<(Lot, intake::Done)>,
     /// A task stores it.
     storing: bool,
 }
@@ -444,7 +444,7 @@ impl Line {
         let read =
             first.map(|(content_type, body)| intake::read(&self.core, &self.sides, &thread, "", content_type, body));
         match read.transpose() {
-            Ok(Some(Content::Stored(messages))) => self.store(messages, Box::new(accept)),
+            Ok(Some(Content::Stored(lot))) => self.store(lot, Box::new(accept)),
             Ok(Some(Content::Composing(_) | Content::Nothing) | None) => accept(&self.core, Ok(())),
             Err(not) => accept(&self.core, Err(not)),
         }
@@ -543,8 +543,8 @@ impl Line {
         let content_type = message.head.content_type().unwrap_or(TEXT).to_owned();
         let id = message.head.message_id().unwrap_or_default().to_owned();
         match intake::read(&self.core, &self.sides, &thread, &id, &content_type, message.data.into()) {
-            Ok(Content::Stored(messages)) => {
-                match intake::delivered(&messages) {
+            Ok(Content::Stored(lot)) => {
+                match lot.delivered() {
                     Some(about) => self.has_message(about),
                     None => self.state.lock().typing.handle_message(),
                 }
@@ -552,7 +552,7 @@ impl Line {
                     Ok(()) => answer.ok(),
                     Err(not) => answer.refuse(not.msrp()),
                 };
-                self.store(messages, Box::new(done));
+                self.store(lot, Box::new(done));
             }
             Ok(Content::Composing(envelope)) => {
                 answer.ok();
@@ -599,9 +599,9 @@ impl Line {
     }
 
     /// Stores what the device sent, in the order in which it came.
-    fn store(self: &Arc<Self>, messages: Vec<chappe_store::NewMessage>, done: intake::Done) {
+    fn store(self: &Arc<Self>, lot: Lot, done: intake::Done) {
         let mut inbox = self.inbox.lock();
-        inbox.waiting.push((messages, done));
+        inbox.waiting.push((lot, done));
         if std::mem::replace(&mut inbox.storing, true) {
             return;
         }

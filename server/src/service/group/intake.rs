@@ -18,6 +18,7 @@ use super::news::{Answering, Key};
 use super::room::Room;
 use crate::core::epoch_ms;
 use crate::msrp::endpoint::Answer;
+use crate::service::rights;
 
 const TEXT: &str = "text/plain;charset=UTF-8";
 
@@ -134,6 +135,7 @@ impl Room {
             Kind::Content if media_type(&envelope.content_type).eq_ignore_ascii_case(GROUP_DATA_TYPE) => {
                 self.group_data(key, &user, &envelope, taken).await;
             }
+            Kind::Content if !self.may_send(&user, &envelope).await => taken.tell(self, Err(NotTaken::Forbidden)),
             Kind::Content => match self.core.settings.message.check_envelope(&envelope) {
                 Ok(()) => {
                     let once = Receipt {
@@ -150,6 +152,18 @@ impl Room {
                 Err(_) => taken.tell(self, Err(NotTaken::Type)),
             },
         }
+    }
+
+    /// Whether it is no change of what another member wrote.
+    async fn may_send(&self, user: &Aor, envelope: &Envelope) -> bool {
+        let Some(id) = envelope.relation.as_ref().and_then(|relation| relation.revised()) else { return true };
+        let (author, group) = (user.as_str(), self.id.as_str());
+        let is_coming = self
+            .incoming
+            .iter()
+            .filter_map(|(entry, _)| entry.once.as_ref())
+            .any(|once| once.state == ReceiptState::Accepted && *once.message_id == *id && *once.sender == *author);
+        is_coming || rights::wrote_in_group(&self.core, author, group, id).await.unwrap_or(false)
     }
 
     pub(super) fn push(&mut self, entry: NewGroupEntry, taken: Taken) {
