@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 pub(crate) use group::{FACTORY, Room};
 pub(crate) use model::{Accept, First, Model, Reach};
 pub(crate) use roster::Roster;
-pub(crate) use seen::{Fate, Got, How, Phase, Receipt, Seen, Session};
+pub(crate) use seen::{Extra, Fate, Got, How, Phase, Receipt, Seen, Session};
 
 use crate::case::{ANSWER, Ctx, Verdict, check, fail};
 use crate::target::Account;
@@ -149,6 +149,20 @@ impl Handset {
     /// The same under a chosen id, as after a failure.
     pub(crate) fn send_as(&self, to: &Handset, id: &str, text: &str) {
         self.send_to(&to.user, id, text);
+    }
+
+    /// The same with lines in its envelope that this kind of handset does not write by itself.
+    pub(crate) fn send_with(&self, to: &Handset, extra: Extra, text: &str) -> String {
+        let id = self.with(extra);
+        self.send_to(&to.user, &id, text);
+        id
+    }
+
+    /// The id of a message to be sent whose envelope has these lines.
+    pub(crate) fn with(&self, extra: Extra) -> String {
+        let id = self.ctx.id();
+        self.state.change(|seen| seen.extras.insert(id.clone(), extra));
+        id
     }
 
     /// The same to any user.

@@ -35,7 +35,8 @@ impl Engine {
     }
 
     pub(super) fn envelope(&self, to: &str, session: bool, id: &str, content: Content<'_>) -> Vec<u8> {
-        self.model.envelope((&self.ua.aor(), &self.aor_of(to)), session, id, content)
+        let extra = self.state.look(|seen| seen.extras.get(id).cloned()).unwrap_or_default();
+        self.model.envelope((&self.ua.aor(), &self.aor_of(to)), session, id, content, &extra)
     }
 
     pub(super) async fn message(&mut self, to: &str, body: Vec<u8>, what: What) -> Go {
@@ -121,6 +122,8 @@ impl Engine {
                 id: envelope.id.clone(),
                 text,
                 content_type: envelope.content_type,
+                more: envelope.more,
+                disposition: envelope.disposition,
                 wants: envelope.wants.clone(),
                 date: envelope.date.clone(),
                 from: origin.from.clone(),

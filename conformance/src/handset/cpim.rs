@@ -17,7 +17,11 @@ pub(crate) struct Envelope {
     pub(crate) date: Option<String>,
     /// Words of Disposition-Notification.
     pub(crate) wants: Vec<String>,
+    /// Headers of other namespaces: `namespace#name` and value.
+    pub(crate) more: Vec<(String, String)>,
     pub(crate) content_type: String,
+    /// Of the content.
+    pub(crate) disposition: Option<String>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -27,11 +31,15 @@ impl Envelope {
         let inner = head + end_of_headers(&raw[head..])?;
         let mut envelope = Envelope::default();
         let mut prefix = "imdn".to_owned();
+        let mut spaces: Vec<(String, String)> = Vec::new();
         for (name, value) in lines(&raw[..head]) {
             match name.as_str() {
                 "NS" => match value.split_once(' ') {
                     Some((word, uri)) if uri.trim() == format!("<{IMDN}>") => prefix = word.to_owned(),
-                    _ => {}
+                    Some((word, uri)) => {
+                        spaces.push((word.to_owned(), uri.trim().trim_matches(['<', '>']).to_owned()));
+                    }
+                    None => {}
                 },
                 "From" => envelope.from = value,
                 "DateTime" => envelope.date = Some(value),
@@ -40,12 +48,19 @@ impl Envelope {
                     Some(".Disposition-Notification") => {
                         envelope.wants = value.split(',').map(|word| word.trim().to_owned()).collect();
                     }
-                    _ => {}
+                    _ => {
+                        let space = name.split_once('.').and_then(|(word, name)| {
+                            spaces.iter().find(|(prefix, _)| prefix == word).map(|(_, uri)| format!("{uri}#{name}"))
+                        });
+                        envelope.more.extend(space.map(|name| (name, value)));
+                    }
                 },
             }
         }
-        let content_type = lines(&raw[head..inner]).into_iter().find(|(name, _)| is(name, "content-type"));
-        envelope.content_type = content_type.map_or(String::new(), |(_, value)| value);
+        let own = lines(&raw[head..inner]);
+        let content = |wanted| own.iter().find(|(name, _)| is(name, wanted)).map(|(_, value)| value.clone());
+        envelope.content_type = content("content-type").unwrap_or_default();
+        envelope.disposition = content("content-disposition");
         envelope.body = raw[inner..].to_vec();
         Some(envelope)
     }
@@ -62,12 +77,14 @@ pub(crate) struct Draft<'a> {
     /// Header lines of other namespaces.
     pub(crate) more: &'a str,
     pub(crate) content_type: &'a str,
+    /// Header lines of the content.
+    pub(crate) about: &'a str,
     pub(crate) body: &'a [u8],
 }
 
 impl Draft<'_> {
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let Draft { from, to, prefix, id, more, content_type, .. } = self;
+        let Draft { from, to, prefix, id, more, content_type, about, .. } = self;
         let wants = match self.wants {
             "" => String::new(),
             wants => format!("{prefix}.Disposition-Notification: {wants}\r\n"),
@@ -78,7 +95,7 @@ impl Draft<'_> {
         };
         let head = format!(
             "From: {from}\r\nTo: {to}\r\nNS: {prefix} <{IMDN}>\r\n{prefix}.Message-ID: {id}\r\nDateTime: {date}\r\n{wants}{more}\r\n\
-             Content-Type: {content_type}\r\n{disposition}Content-Length: {len}\r\n\r\n",
+             Content-Type: {content_type}\r\n{about}{disposition}Content-Length: {len}\r\n\r\n",
             date = now(),
             len = self.body.len(),
         );
@@ -196,7 +213,7 @@ mod tests {
         let (from, to) = (ANONYMOUS.to_owned(), ANONYMOUS.to_owned());
         let body = "caf\u{e9}\r\n\r\n\u{1f3e0}".as_bytes();
         let wants = "positive-delivery, display";
-        Draft { from, to, prefix, id: "m1", wants, more: "", content_type: "text/plain", body }.bytes()
+        Draft { from, to, prefix, id: "m1", wants, more: "", content_type: "text/plain", about: "", body }.bytes()
     }
 
     #[test]

@@ -251,7 +251,8 @@ impl Engine {
 
     pub(super) fn group_envelope(&self, focus: &str, to: Option<&str>, id: &str, content: Content<'_>) -> Vec<u8> {
         let all = if self.model.simple { uri_of(ANONYMOUS) } else { focus };
-        self.model.envelope((&self.ua.aor(), to.unwrap_or(all)), false, id, content)
+        let extra = self.state.look(|seen| seen.extras.get(id).cloned()).unwrap_or_default();
+        self.model.envelope((&self.ua.aor(), to.unwrap_or(all)), false, id, content, &extra)
     }
 
     async fn say_in(&mut self, focus: &str, id: &str, text: &str, number: usize) -> Go {
@@ -419,13 +420,18 @@ impl Handset {
     /// Says something in the group; gives its Message-ID.
     pub(crate) fn tell(&self, room: &Room, text: &str) -> String {
         let id = self.ctx.id();
+        self.tell_as(room, &id, text);
+        id
+    }
+
+    /// The same under that id.
+    pub(crate) fn tell_as(&self, room: &Room, id: &str, text: &str) {
         let number = self.state.change(|seen| {
-            seen.sent.push(Sent { id: id.clone(), how: How::Page, fate: Fate::Pending });
+            seen.sent.push(Sent { id: id.to_owned(), how: How::Page, fate: Fate::Pending });
             seen.sent.len() - 1
         });
         let (focus, text) = (room.focus.clone(), text.to_owned());
-        self.order(Order::Group(Ask::Say { focus, id: id.clone(), text, number }));
-        id
+        self.order(Order::Group(Ask::Say { focus, id: id.to_owned(), text, number }));
     }
 
     pub(crate) fn compose_in(&self, room: &Room, active: bool) {

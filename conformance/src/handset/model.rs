@@ -2,6 +2,7 @@
 
 use super::cpim::{ANONYMOUS, Draft};
 use super::media::Manners;
+use super::seen::Extra;
 use crate::case::Ctx;
 use crate::target::Proto;
 use crate::ua::Req;
@@ -198,7 +199,14 @@ impl Model {
     }
 
     /// An envelope for `to`; `session` has no identities in it.
-    pub(crate) fn envelope(&self, (from, to): (&str, &str), session: bool, id: &str, content: Content<'_>) -> Vec<u8> {
+    pub(crate) fn envelope(
+        &self,
+        (from, to): (&str, &str),
+        session: bool,
+        id: &str,
+        content: Content<'_>,
+        extra: &Extra,
+    ) -> Vec<u8> {
         let address = |uri: &str| if session { ANONYMOUS.to_owned() } else { format!("<{uri}>") };
         let payload = |content_type: &str| {
             let kind = content_type.split(';').next().unwrap_or("");
@@ -209,9 +217,11 @@ impl Model {
             Content::Notification(xml) => ("message/imdn+xml", xml.as_bytes(), ""),
             Content::Other(content_type, body) => (content_type, body.as_bytes(), ""),
         };
-        let more = if self.simple { String::new() } else { payload(content_type) };
+        let own = if self.simple { String::new() } else { payload(content_type) };
+        let (more, about) = (own + &extra.headers, extra.content.as_str());
         let prefix = if self.kind == Kind::Browser { "i" } else { "imdn" };
-        Draft { from: address(from), to: address(to), prefix, id, wants, more: &more, content_type, body }.bytes()
+        Draft { from: address(from), to: address(to), prefix, id, wants, more: &more, content_type, about, body }
+            .bytes()
     }
 }
 

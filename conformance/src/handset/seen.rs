@@ -1,5 +1,6 @@
 //! What a handset has seen, and how a case waits for more.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub(crate) struct Got {
     pub(crate) id: Option<String>,
     pub(crate) text: String,
     pub(crate) content_type: String,
+    /// Headers of its envelope that belong to other namespaces: `namespace#name` and value.
+    pub(crate) more: Vec<(String, String)>,
+    pub(crate) disposition: Option<String>,
     pub(crate) wants: Vec<String>,
     pub(crate) date: Option<String>,
     /// The user it is from, by SIP.
@@ -79,6 +83,15 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// Lines of an envelope that its kind of handset does not write by itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Extra {
+    /// Of the envelope, each with its CRLF.
+    pub(crate) headers: String,
+    /// Of the content.
+    pub(crate) content: String,
+}
+
 /// A session that the handset took part in.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
@@ -100,6 +113,8 @@ pub(crate) struct Seen {
     pub(crate) sessions: Vec<Session>,
     pub(crate) sent: Vec<Sent>,
     pub(crate) rooms: Vec<Room>,
+    /// What the envelopes of messages to be sent have besides, by their ids.
+    pub(crate) extras: HashMap<String, Extra>,
     /// How often it was cut off.
     pub(crate) cuts: usize,
     /// What the server did that this kind of handset cannot work with.

@@ -8,11 +8,13 @@ mod calls;
 mod cuts;
 mod devices;
 mod kinds;
+mod relations;
 
 use std::time::Duration;
 
 use crate::case::{Case, Ctx, Lease, SILENCE, Verdict, check};
 use crate::handset::{Got, Handset, Model};
+pub(super) use relations::edits;
 
 pub(crate) const NAME: &str = "chat";
 
@@ -20,10 +22,8 @@ pub(crate) const NAME: &str = "chat";
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = [kinds::cases(), away::cases(), devices::cases(), calls::cases(), cuts::cases()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let all = [kinds::cases(), away::cases(), devices::cases(), calls::cases(), relations::cases(), cuts::cases()];
+    let mut cases: Vec<Case> = all.into_iter().flatten().collect();
     cases.iter_mut().for_each(|case| case.limit = LIMIT);
     cases
 }

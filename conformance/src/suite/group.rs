@@ -7,6 +7,7 @@
 mod create;
 mod life;
 mod members;
+mod rights;
 mod roster;
 mod share;
 mod talk;
@@ -22,11 +23,18 @@ pub(crate) const NAME: &str = "group";
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> =
-        [create::cases(), talk::cases(), share::cases(), roster::cases(), members::cases(), life::cases()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let mut cases: Vec<Case> = [
+        create::cases(),
+        talk::cases(),
+        share::cases(),
+        roster::cases(),
+        members::cases(),
+        rights::cases(),
+        life::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     cases.iter_mut().for_each(|case| case.limit = case.limit.max(LIMIT));
     cases
 }
