@@ -5,6 +5,7 @@
 //! ([`Member::since`], [`Member::until`]).
 
 mod apply;
+pub mod authors;
 mod change;
 mod create;
 pub mod data;

@@ -96,6 +96,12 @@ impl Progress {
         self.0 & report.bit() != 0
     }
 
+    /// With what was told already.
+    #[must_use]
+    pub fn with(self, report: Report) -> Progress {
+        Progress(self.0 | report.bit())
+    }
+
     /// Whether no receipt can be news any more.
     pub fn is_final(self) -> bool {
         self.has(Report::Displayed)
