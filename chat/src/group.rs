@@ -24,7 +24,7 @@ pub mod told;
 pub use change::{Actor, Announcement, Change, Copy, Event, Invitee, News, Why};
 pub use create::{Creation, Restart};
 pub use id::GroupId;
-pub use member::{Member, Members, Membership, Role};
+pub use member::{Member, Members, MembersIter, Membership, Role};
 pub use refused::Refused;
 
 /// What groups may hold.

@@ -1,5 +1,7 @@
 //! Members of a group.
 
+use std::sync::Arc;
+
 use chappe_sip::Aor;
 
 use super::change::Copy;
@@ -108,27 +110,31 @@ pub struct Member {
 }
 
 /// The members of a group, those who were included, in the order of their addresses. A global number is the same user with a
-/// domain and without, as in [`crate::same_user`].
+/// domain and without, as in [`crate::same_user`]. A copy shares those who stay as they are, so that one of ten thousand may
+/// change and the others cost nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Members(Vec<Member>);
+pub struct Members(Vec<Arc<Member>>);
+
+/// Of [`Members::iter`].
+pub type MembersIter<'a> = std::iter::Map<std::slice::Iter<'a, Arc<Member>>, fn(&'a Arc<Member>) -> &'a Member>;
 
 impl Members {
     pub fn get(&self, user: &Aor) -> Option<&Member> {
-        self.find(user).ok().map(|at| &self.0[at])
+        self.find(user).ok().map(|at| &*self.0[at])
     }
 
     pub(super) fn get_mut(&mut self, user: &Aor) -> Option<&mut Member> {
-        self.find(user).ok().map(|at| &mut self.0[at])
+        self.find(user).ok().map(|at| Arc::make_mut(&mut self.0[at]))
     }
 
     /// All, in and out.
-    pub fn iter(&self) -> std::slice::Iter<'_, Member> {
-        self.0.iter()
+    pub fn iter(&self) -> MembersIter<'_> {
+        self.0.iter().map(|member| member)
     }
 
     /// Those who are in.
     pub fn present(&self) -> impl Iterator<Item = &Member> {
-        self.0.iter().filter(|member| member.state.is_in())
+        self.iter().filter(|member| member.state.is_in())
     }
 
     /// How many are in.
@@ -145,13 +151,38 @@ impl Members {
         self.0.is_empty()
     }
 
-    /// Takes more; who is there already stays as it is.
-    pub(super) fn extend(&mut self, more: Vec<Member>) {
-        *self = std::mem::take(&mut self.0).into_iter().chain(more).collect();
+    /// Those who are new or not as they were in an earlier copy. Costs one look at each.
+    pub fn changed_since<'a>(&'a self, before: &'a Members) -> impl Iterator<Item = &'a Member> {
+        let mut before = before.0.iter().peekable();
+        let is_other = move |member: &&Arc<Member>| {
+            while before.next_if(|other| other.user < member.user).is_some() {}
+            let other = before.next_if(|other| other.user == member.user);
+            other.is_none_or(|other| !Arc::ptr_eq(other, member) && other != *member)
+        };
+        self.0.iter().filter(is_other).map(|member| &**member)
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&Member) -> bool) {
-        self.0.retain(keep);
+    /// Takes more; who is there already stays as it is.
+    pub(super) fn extend(&mut self, more: Vec<Member>) {
+        let more = more.into_iter().map(Arc::new);
+        *self = Members::sorted(std::mem::take(&mut self.0).into_iter().chain(more).collect());
+    }
+
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Member) -> bool) {
+        self.0.retain(|member| keep(member));
+    }
+
+    /// Of several that are one user the first counts.
+    fn sorted(mut members: Vec<Arc<Member>>) -> Members {
+        members.sort_by(|one, other| one.user.cmp(&other.user));
+        // Of `+1…` and `+1…@…`, which stand side by side, one is enough.
+        members.dedup_by(|later, first| {
+            later.user == first.user
+                || (first.user.host().is_empty()
+                    && first.user.user().starts_with('+')
+                    && first.user.user() == later.user.user())
+        });
+        Members(members)
     }
 
     fn find(&self, user: &Aor) -> Result<usize, usize> {
@@ -167,7 +198,7 @@ impl Members {
             return exact(user.user()).map_err(|_| at);
         }
         // `+1…@` comes right behind `+1…`.
-        let same = |member: &Member| member.user.user() == user.user();
+        let same = |member: &Arc<Member>| member.user.user() == user.user();
         if self.0.get(at).is_some_and(same) { Ok(at) } else { Err(at) }
     }
 }
@@ -175,24 +206,54 @@ impl Members {
 impl FromIterator<Member> for Members {
     /// Of several that are one user the first counts.
     fn from_iter<T: IntoIterator<Item = Member>>(members: T) -> Members {
-        let mut members: Vec<Member> = members.into_iter().collect();
-        members.sort_by(|one, other| one.user.cmp(&other.user));
-        // Of `+1…` and `+1…@…`, which stand side by side, one is enough.
-        members.dedup_by(|later, first| {
-            later.user == first.user
-                || (first.user.host().is_empty()
-                    && first.user.user().starts_with('+')
-                    && first.user.user() == later.user.user())
-        });
-        Members(members)
+        Members::sorted(members.into_iter().map(Arc::new).collect())
     }
 }
 
 impl<'a> IntoIterator for &'a Members {
     type Item = &'a Member;
-    type IntoIter = std::slice::Iter<'a, Member>;
+    type IntoIter = MembersIter<'a>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+        self.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str) -> Member {
+        Member {
+            user: Aor::from_canonical(format!("{name}@x")),
+            display_name: None,
+            nickname: None,
+            role: Role::Member,
+            state: Membership::Joined,
+            copy: Copy::To,
+            since: 0,
+            until: None,
+            changed_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_copy_shares_who_stays_as_it_is() {
+        let before: Members = ["b", "d", "f"].map(member).into_iter().collect();
+        let mut after = before.clone();
+        let changed = |one: &Members, other: &Members| -> Vec<String> {
+            one.changed_since(other).map(|member| member.user.user().to_owned()).collect()
+        };
+        assert!(changed(&after, &before).is_empty());
+        after.get_mut(&Aor::from_canonical("d@x")).unwrap().role = Role::Admin;
+        after.extend(["a", "c", "g", "b"].map(member).into());
+        assert_eq!(changed(&after, &before), ["a", "c", "d", "g"]);
+        assert_eq!(changed(&before, &after), ["d"]);
+        assert_eq!(changed(&after, &Members::default()), ["a", "b", "c", "d", "f", "g"]);
+        // Written anew, and yet the same.
+        after.get_mut(&Aor::from_canonical("f@x")).unwrap().role = Role::Member;
+        after.retain(|member| member.user.user() != "d");
+        assert_eq!(changed(&after, &before), ["a", "c", "g"]);
+        assert!(Arc::ptr_eq(&before.0[0], &after.0[1]));
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use chappe_sip::Aor;
 
-use super::{Group, Icon, Membership, Role};
+use super::{Group, Icon, Members, Membership, Role};
 
 mod subscription;
 mod view;
@@ -83,6 +83,8 @@ pub struct Roster {
     description: Description,
     described: u64,
     rows: BTreeMap<Box<str>, Row>,
+    /// As they were taken over last.
+    members: Members,
     /// Rows that are gone, by the revision in which they went; those before `floor` are forgotten.
     gone: BTreeMap<u64, Box<str>>,
     floor: u64,
@@ -100,6 +102,7 @@ impl Roster {
             description: Description::default(),
             described: 0,
             rows: BTreeMap::new(),
+            members: Members::default(),
             gone: BTreeMap::new(),
             floor: 0,
             revision: 0,
@@ -113,7 +116,8 @@ impl Roster {
     pub fn sync(&mut self, group: &Group, max_users: usize, uri: impl Fn(&Aor) -> String, now: Instant) {
         let (subject, icon) = (group.subject.clone(), group.icon.clone());
         self.describe(Description { subject, icon, max_users });
-        for member in &group.members {
+        let before = std::mem::replace(&mut self.members, group.members.clone());
+        for member in group.members.changed_since(&before) {
             let key: Box<str> = uri(&member.user).into();
             let before = self.rows.get(&key).map(|row| &row.person);
             let status = match &member.state {
