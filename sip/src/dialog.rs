@@ -169,6 +169,11 @@ impl Dialog {
         self.local_seq
     }
 
+    /// Another user of this dialog (RFC 5057 §3.1) has sent a request with this CSeq: the next one goes on behind it.
+    pub fn continue_after(&mut self, seq: Option<u32>) {
+        self.local_seq = self.local_seq.max(seq);
+    }
+
     /// Whether our Contact has to be a SIPS URI.
     pub fn is_secure(&self) -> bool {
         self.secure

@@ -217,15 +217,50 @@ pub fn subscribe(
     granted: bool,
     now: u64,
 ) -> Result<Subscription, Reject> {
-    let (name, id) = event(request).ok_or(Reject::BadEvent)?;
-    let package = packages.iter().find(|p| p.name() == name).ok_or(Reject::BadEvent)?;
     if !request.to_tag().is_empty() {
+        // Only where there is a package for it: what is unknown is answered as that.
+        named(request, packages)?;
         return Err(Reject::NoSubscription);
     }
+    begin(request, packages, policy, granted, now, || Ok(Dialog::uas(request, local_tag, secure)?))
+}
+
+/// Decides on a SUBSCRIBE in the dialog of a call, which the subscription then shares (RFC 5057; older clients follow a
+/// conference in the dialog of their session). The caller has checked the order of the request; `dialog` is a copy of the
+/// call's, and both have to be told what the other sends ([`Dialog::continue_after`]).
+pub fn subscribe_within(
+    request: &Message,
+    mut dialog: Dialog,
+    packages: &[&dyn Package],
+    policy: &Policy,
+    granted: bool,
+    now: u64,
+) -> Result<Subscription, Reject> {
+    begin(request, packages, policy, granted, now, || {
+        dialog.refresh_target(request)?;
+        Ok(dialog)
+    })
+}
+
+fn named<'p>(request: &Message, packages: &[&'p dyn Package]) -> Result<&'p dyn Package, Reject> {
+    let (name, _) = event(request).ok_or(Reject::BadEvent)?;
+    packages.iter().find(|p| p.name() == name).copied().ok_or(Reject::BadEvent)
+}
+
+fn begin(
+    request: &Message,
+    packages: &[&dyn Package],
+    policy: &Policy,
+    granted: bool,
+    now: u64,
+    dialog: impl FnOnce() -> Result<Dialog, Reject>,
+) -> Result<Subscription, Reject> {
+    let package = named(request, packages)?;
+    let id = event(request).and_then(|(_, id)| id);
     let expires = expires(request, package.default_expires(), policy)?;
-    let content_type = negotiate(request, *package)?;
+    let content_type = negotiate(request, package)?;
     let mut subscription = Subscription {
-        dialog: Dialog::uas(request, local_tag, secure)?,
+        dialog: dialog()?,
         package: package.name(),
         event_id: id.map(Into::into),
         content_type,

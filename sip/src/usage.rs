@@ -19,6 +19,7 @@ use smallvec::SmallVec;
 use crate::dialog::{Dialog, DialogError};
 use crate::layer::ServerKey;
 use crate::message::Message;
+use crate::multipart;
 use crate::name::HeaderName;
 use crate::reply::Reply;
 use crate::transaction::Timers;
@@ -259,6 +260,8 @@ pub struct Usage {
     session: Option<SessionTimer>,
     /// What a 422 has asked for; goes with every Session-Expires from then on (RFC 4028 §7.4).
     min_se: Option<u32>,
+    /// An INVITE within the dialog that says more than its offer is for the application, though the offer be the same.
+    hears_subjects: bool,
     /// UPDATE is in the peer's Allow.
     updates: bool,
     retry: Option<Retry>,
@@ -268,6 +271,16 @@ pub struct Usage {
     serial: u8,
     outputs: VecDeque<Output>,
     events: VecDeque<Event>,
+}
+
+/// The session description of a message: its body, or the part of it that is one. What else an INVITE brings, as the list
+/// that makes a conference, it brings once.
+fn description(message: &Message) -> Bytes {
+    let content_type = message.header(HeaderName::ContentType).unwrap_or_default();
+    match multipart::find(content_type, message.body(), &["application/sdp"]) {
+        Ok(Some(part)) => message.bytes().slice_ref(part.body),
+        Ok(None) | Err(_) => message.body_bytes(),
+    }
 }
 
 impl Usage {
@@ -286,6 +299,7 @@ impl Usage {
             remote: Bytes::new(),
             session: None,
             min_se: None,
+            hears_subjects: false,
             updates: false,
             retry: None,
             bye_wanted: None,
@@ -293,6 +307,24 @@ impl Usage {
             serial: 0,
             outputs: VecDeque::new(),
             events: VecDeque::new(),
+        }
+    }
+
+    /// From now on an INVITE within the dialog that has a Subject, or a body beside its offer, is an [`Event::Offer`] whatever
+    /// it offers.
+    pub fn hear_subjects(&mut self) {
+        self.hears_subjects = true;
+    }
+
+    /// Our Contact, with its angle brackets and parameters.
+    pub fn contact(&self) -> &str {
+        &self.contact
+    }
+
+    /// Another user of the dialog, such as a subscription, has sent a request with this CSeq (RFC 5057 §3.1).
+    pub fn continue_after(&mut self, seq: Option<u32>) {
+        if let Some(dialog) = &mut self.dialog {
+            dialog.continue_after(seq);
         }
     }
 

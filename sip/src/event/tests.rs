@@ -305,3 +305,30 @@ fn what_was_granted_may_be_suspended_and_granted_again() {
     subscription.suspend();
     assert_eq!(subscription.state(), State::Terminated { reason: Reason::Rejected, retry_after: None });
 }
+
+/// Two users of one dialog count their requests together (RFC 5057 §3.1).
+#[test]
+fn a_subscription_in_the_dialog_of_a_call() {
+    let invite = SUBSCRIBE.replace("SUBSCRIBE", "INVITE");
+    let mut call = Dialog::uas(&message(&invite), "b1", false).unwrap();
+    let via = "SIP/2.0/TCP s;branch=z9hG4bK2";
+    drop(call.request("BYE", via));
+    let request = inside(SUBSCRIBE, 8).replace("192.0.2.7", "192.0.2.8");
+    let begin = |request: &str, dialog: &Dialog| {
+        subscribe_within(&message(request), dialog.clone(), PACKAGES, &Policy::default(), true, NOW)
+    };
+    let mut subscription = begin(&request, &call).unwrap();
+    assert_eq!(subscription.dialog.id, call.id);
+    let notify = text(subscription.notify(via, "<sip:s@example.com>", None, NOW));
+    assert!(notify.starts_with("NOTIFY sip:bob@192.0.2.8 SIP/2.0\n"), "the SUBSCRIBE is a target refresh: {notify}");
+    assert_eq!(line(&notify, "CSeq"), Some("2 NOTIFY"));
+    call.continue_after(subscription.dialog.local_seq());
+    assert_eq!(line(&text(call.request("BYE", via).finish()), "CSeq"), Some("3 BYE"));
+    subscription.dialog.continue_after(call.local_seq());
+    subscription.notified(Some(200), None, NOW);
+    assert_eq!(line(&text(subscription.notify(via, "<sip:s@example.com>", None, NOW)), "CSeq"), Some("4 NOTIFY"));
+    // It is refreshed as any other, and what is no package is refused as anywhere.
+    assert_eq!(subscription.refresh(&message(&inside(SUBSCRIBE, 9)), &Reg, &Policy::default(), NOW), Ok(()));
+    let other = begin(&request.replace("Event: reg", "Event: presence"), &call);
+    assert_eq!(other.map_err(Reject::status).err(), Some(489));
+}

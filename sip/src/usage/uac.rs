@@ -230,7 +230,7 @@ impl Usage {
             return self.hang_up(End::Ours, None);
         }
         self.note_allow(response);
-        self.remote = response.body_bytes();
+        self.remote = super::description(response);
         self.session = Agreed::as_uac(response).map(|agreed| SessionTimer::start(now, agreed, true));
         self.events.push_back(Event::Answered(Arc::clone(response)));
     }

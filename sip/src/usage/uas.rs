@@ -121,7 +121,7 @@ impl Usage {
     pub fn handle_ack(&mut self, ack: &Arc<Message>) {
         let Some(unacked) = self.unacked.take_if(|unacked| unacked.cseq == ack.cseq()) else { return };
         if !ack.body().is_empty() {
-            self.remote = ack.body_bytes();
+            self.remote = super::description(ack);
         }
         if unacked.first {
             self.events.push_back(Event::Established(Arc::clone(ack)));
@@ -149,7 +149,7 @@ impl Usage {
     /// The head of a 200 to an INVITE or UPDATE, which refreshes the target and the session.
     pub(super) fn take(&mut self, now: Instant, request: &Message, first: bool) -> Reply {
         if !request.body().is_empty() {
-            self.remote = request.body_bytes();
+            self.remote = super::description(request);
         }
         self.note_allow(request);
         let agreed = Agreed::as_uas(request, self.policy.session_expires, self.policy.min_se).unwrap_or_default();

@@ -8,6 +8,7 @@ use super::{
     Body, End, Event, Kind, MAX_PENDING, NotNow, Output, Pending, Phase, REINVITE, RequestId, Retry, Usage, outgoing,
 };
 use crate::dialog::Draft;
+use crate::header::ContentType;
 use crate::layer::ServerKey;
 use crate::message::Message;
 use crate::name::{HeaderName, Method};
@@ -62,7 +63,13 @@ impl Usage {
             let reply = Reply::new(request, 422, "").header(HeaderName::MinSe, &min.to_string());
             return self.outputs.push_back(Output::Respond { key, status: 422, bytes: reply.finish() });
         }
-        if has_offer && request.body() != &self.remote[..] {
+        let is_multipart = || {
+            let content_type = request.header(HeaderName::ContentType).unwrap_or_default();
+            ContentType::parse(content_type).is_ok_and(|content_type| content_type.is_multipart())
+        };
+        let says_more = || request.header(HeaderName::Subject).is_some() || is_multipart();
+        let speaks = invite && self.hears_subjects && says_more();
+        if speaks || has_offer && super::description(request) != self.remote {
             self.held = Some((key, Arc::clone(request)));
             return self.events.push_back(Event::Offer(Arc::clone(request)));
         }
@@ -97,6 +104,26 @@ impl Usage {
                 };
                 self.outputs.push_back(Output::Respond { key, status: 200, bytes });
             }
+        }
+    }
+
+    /// Whether what [`Event::Offer`] brought would leave the session as it is.
+    pub fn is_offer_unchanged(&self) -> bool {
+        let is_same = |request: &Message| request.body().is_empty() || super::description(request) == self.remote;
+        self.held.as_ref().is_some_and(|(_, request)| is_same(request))
+    }
+
+    /// Answers what [`Event::Offer`] brought with what was agreed before; 488 where it offers something else.
+    pub fn answer_unchanged(&mut self, now: Instant) {
+        if !self.is_offer_unchanged() {
+            return self.answer_offer(now, Err(488));
+        }
+        let Some((key, request)) = self.held.take() else { return };
+        if request.method() == Method::Invite {
+            self.take_invite(now, key, &request, "", false);
+        } else {
+            let reply = self.take(now, &request, false);
+            self.outputs.push_back(Output::Respond { key, status: 200, bytes: reply.finish() });
         }
     }
 
@@ -259,7 +286,7 @@ impl Usage {
                 }
                 self.session = Agreed::as_uac(response).map(|agreed| SessionTimer::start(now, agreed, true));
                 if !response.body().is_empty() {
-                    self.remote = response.body_bytes();
+                    self.remote = super::description(response);
                 }
                 if let (Kind::Reinvite { offer: true }, Some(Retry { body, .. })) = (kind, self.retry.take()) {
                     self.local = Some(body);

@@ -199,3 +199,40 @@ fn what_the_answers_to_requests_within_the_call_mean() {
         }
     }
 }
+
+/// An INVITE within the call that offers what was agreed is a refresh, but for who listens for its Subject.
+#[test]
+fn a_subject_is_heard_by_who_listens() {
+    let invite = |cseq: u32, subject: &str, offer: &str| {
+        Bytes::from(format!(
+            "INVITE sip:b SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKs{cseq}\r\nFrom: <sip:a@h>;tag=at\r\n\
+             To: <sip:b@h>;tag=bt\r\nCall-ID: c1\r\nCSeq: {cseq} INVITE\r\nContact: <sip:a>\r\n{subject}\
+             Content-Type: application/sdp\r\n\r\n{offer}"
+        ))
+    };
+    for (name, listens, subject, offer, asked, answer) in [
+        ("a refresh", true, "", "offer", false, "200 OK"),
+        ("nobody listens", false, "Subject: new\r\n", "offer", false, "200 OK"),
+        ("a wish", true, "Subject: new\r\n", "offer", true, "200 OK"),
+        ("a wish with another session", true, "Subject: new\r\n", "other", true, "488 Not Acceptable Here"),
+    ] {
+        let mut wire = Wire::up(Transport::Udp);
+        let now = wire.now;
+        if listens {
+            wire.b.usage().hear_subjects();
+        }
+        wire.b.take(now, &invite(9, subject, offer));
+        let sent = wire.b.send(now);
+        assert_eq!(wire.b.log, if asked { vec![format!("offer {offer}")] } else { vec![] }, "{name}");
+        let sent = if asked {
+            assert!(sent.iter().all(|bytes| line(bytes) == "100 Trying"), "{name}");
+            assert_eq!(wire.b.usage().is_offer_unchanged(), offer == "offer", "{name}");
+            wire.b.usage().answer_unchanged(now);
+            wire.b.send(now)
+        } else {
+            sent
+        };
+        assert_eq!(sent.last().map(line).as_deref(), Some(answer), "{name}");
+        assert!(wire.b.usage().is_up(), "{name}");
+    }
+}
