@@ -6,6 +6,7 @@
 
 mod access;
 mod block;
+pub mod broadcast;
 pub mod drain;
 pub mod envelope;
 pub mod file;
