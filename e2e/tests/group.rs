@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chappe_e2e::kills::{all_arrive, send_over_kills};
-use chappe_e2e::{Message, Phone, Server, Transport, wait_for};
+use chappe_e2e::msrp::{Frame, Peer, Via, patience};
+use chappe_e2e::{DOMAIN, Hook, Message, Options, Phone, Server, Transport, wait_for};
 
 const FACTORY: &str = "sip:conference-factory@localhost";
 
@@ -52,19 +53,23 @@ fn focus(answer: &Message) -> String {
 
 /// ACK and BYE to an INVITE that was answered; with a reason that says so the user leaves.
 fn hang_up(phone: &mut Phone, answer: &Message, headers: &str) {
+    within(phone, answer, "ACK", "");
+    within(phone, answer, "BYE", headers);
+}
+
+/// A request in the dialog of an INVITE that was answered.
+fn within(phone: &mut Phone, answer: &Message, method: &str, headers: &str) {
     let focus = focus(answer);
     let [from, to, call_id] = ["From", "To", "Call-ID"].map(|name| answer.header(name).unwrap_or_default().to_owned());
-    let cseq: u32 =
+    let invite: u32 =
         answer.header("CSeq").unwrap_or_default().split(' ').next().unwrap_or_default().parse().expect("a number");
-    for (method, cseq) in [("ACK", cseq), ("BYE", cseq + 1)] {
-        let more = if method == "BYE" { headers } else { "" };
-        let request = format!(
-            "{method} {focus} SIP/2.0\r\nVia: SIP/2.0/TCP phone.invalid;branch=z9hG4bK{call_id}{cseq};rport\r\n\
-             Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{more}\
-             Content-Length: 0\r\n\r\n"
-        );
-        phone.wire().send(request.as_bytes()).expect("the server takes it");
-    }
+    let cseq = if method == "ACK" { invite } else { invite + 1 };
+    let request = format!(
+        "{method} {focus} SIP/2.0\r\nVia: SIP/2.0/TCP phone.invalid;branch=z9hG4bK{call_id}{cseq};rport\r\n\
+         Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n{headers}\
+         Content-Length: 0\r\n\r\n"
+    );
+    phone.wire().send(request.as_bytes()).expect("the server takes it");
 }
 
 fn say(phone: &mut Phone, focus: &str, text: &str) -> std::io::Result<u16> {
@@ -204,4 +209,203 @@ fn who_is_blocked_is_not_heard_and_every_fate_is_told() {
     assert_eq!(late.texts(2), ["unwanted", "wanted"]);
     wait_for("nothing to wait", || (server.counts() == [6, 5, 0, 0, 1]).then_some(()));
     server.stop();
+}
+
+/// Registers a device with a push token.
+fn register_to_sleep(phone: &mut Phone) {
+    let (contact, aor) = (phone.contact(), phone.aor());
+    let headers = format!(
+        "Contact: <{contact};pn-provider=webhook;pn-param=p;pn-prid=token>;+sip.instance=\"<urn:uuid:00000000-0000-0000-0000-\
+         000000000001>\";reg-id=1\r\nSupported: outbound\r\nExpires: 3600\r\n"
+    );
+    let answer = phone.request("REGISTER", &format!("sip:{DOMAIN}"), &aor, &headers, "").expect("the server lives");
+    assert_eq!(answer.code(), 200, "{answer:?}");
+}
+
+#[test]
+fn after_a_kill_a_group_goes_on_though_nobody_uses_it() {
+    let hook = Hook::start();
+    let settings = vec![("PUSH__WEBHOOK", hook.url())];
+    let mut server = Server::start_with(Options { settings, ..Options::default() });
+    let mut sleeper = Phone::new(&server, 1, Transport::Tcp);
+    register_to_sleep(&mut sleeper);
+    drop(sleeper);
+    let user = format!("user1@{DOMAIN}");
+    wait_for("it to sleep", || {
+        let shown = server.ask(&["registrations", &user]).to_string();
+        (!shown.contains("\"flow\":")).then_some(())
+    });
+    let mut mute = Phone::registered(&server, 2, Transport::Udp);
+    let says = mute.answer.take();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let made = create(&mut owner, &[1, 2], "wakes");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    // The push service is down while the message comes, and then the server dies.
+    hook.answer(503);
+    assert_eq!(say(&mut owner, &focus, "one").unwrap(), 200);
+    assert_eq!(hook.next()["prid"], "token");
+    assert!(mute.receive(Duration::from_secs(5)).unwrap().is_some(), "it is sent the message, and does not answer");
+    server.kill();
+    hook.answer(200);
+    mute.answer = says;
+    server.restart();
+    // Nobody has said or asked anything of the group since.
+    wait_for("the push", || server.ask(&["push", "log", &user]).to_string().contains("accepted").then_some(()));
+    assert_eq!(mute.texts(1), ["one"]);
+    let mut sleeper = Phone::new(&server, 1, Transport::Tcp);
+    register_to_sleep(&mut sleeper);
+    assert_eq!(sleeper.texts(1), ["one"]);
+    server.stop();
+}
+
+/// The MSRP session of a device that reads and confirms nothing.
+struct Stalled {
+    peer: Peer,
+    paths: String,
+    /// What it was sent.
+    sends: Vec<Frame>,
+}
+
+impl Stalled {
+    /// Takes up the session that an INVITE was answered with.
+    fn open(server: &Server, phone: &mut Phone, made: &Message) -> Stalled {
+        within(phone, made, "ACK", "");
+        let path = made.body.lines().find_map(|line| line.trim_end().strip_prefix("a=path:")).expect("a path");
+        let paths = format!("To-Path: {path}\r\nFrom-Path: msrp://127.0.0.1:9/own;tcp\r\n");
+        let mut peer = Peer::open(server, Via::Tcp, 0);
+        peer.answers = false;
+        let mut stalled = Stalled { peer, paths, sends: Vec::new() };
+        stalled.read_on();
+        stalled
+    }
+
+    /// Sends nothing in a SEND, and reads what the server has sent before its answer.
+    fn read_on(&mut self) {
+        let id = self.peer.id();
+        let frame =
+            format!("MSRP {id} SEND\r\n{}Message-ID: {id}\r\nByte-Range: 1-0/0\r\n-------{id}$\r\n", self.paths);
+        self.peer.link.put(frame.as_bytes());
+        loop {
+            let frame = self.peer.frame(patience()).expect("the server lives");
+            match (frame.status, frame.method.as_str()) {
+                (200, _) if frame.id == id => return,
+                (0, "SEND") => self.sends.push(frame),
+                _ => panic!("{frame:?}"),
+            }
+        }
+    }
+
+    fn texts(&self) -> Vec<String> {
+        let text = |frame: &Frame| {
+            let body = String::from_utf8_lossy(&frame.body).into_owned();
+            body.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+        };
+        self.sends.iter().map(text).collect()
+    }
+
+    /// Confirms the SEND with this number.
+    fn confirm(&mut self, at: usize) {
+        let frame = &self.sends[at];
+        let (id, to, from) = (&frame.id, frame.header("From-Path"), frame.header("To-Path"));
+        let ok = format!("MSRP {id} 200 OK\r\nTo-Path: {to}\r\nFrom-Path: {from}\r\n-------{id}$\r\n");
+        self.peer.link.put(ok.as_bytes());
+    }
+}
+
+/// Counts: all copies for the others go out while the one that stalls has its window full and not one message more.
+#[test]
+fn one_of_five_hundred_that_stalls_holds_up_nobody() {
+    const MEMBERS: usize = 500;
+    const WINDOW: usize = 2;
+    let settings = vec![
+        ("GROUP__MAX_MEMBERS", MEMBERS.to_string()),
+        ("CHAT__WINDOW", WINDOW.to_string()),
+        ("LIMITS__USER_RATE", "0".to_owned()),
+    ];
+    let mut server = Server::start_with(Options { accounts: MEMBERS, settings, ..Options::default() });
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut others: Vec<Phone> = (1..MEMBERS).map(|user| Phone::registered(&server, user, Transport::Udp)).collect();
+    let made = create(&mut owner, &(1..MEMBERS).collect::<Vec<_>>(), "many");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    let mut stalled = Stalled::open(&server, &mut owner, &made);
+    let mut writer = others.pop().expect("there are many");
+    let sent: Vec<String> = (0..3 * WINDOW).map(|number| format!("number {number}")).collect();
+    let mut copies = 0;
+    for text in &sent {
+        assert_eq!(say(&mut writer, &focus, text).unwrap(), 200);
+        for other in &mut others {
+            assert_eq!(other.texts(1), [text.as_str()]);
+            copies += 1;
+        }
+    }
+    assert_eq!(copies, (MEMBERS - 2) * sent.len());
+    stalled.read_on();
+    assert_eq!(stalled.texts(), &sent[..WINDOW], "its window, and nothing beyond");
+    // What it confirms makes room for as much; it ends up with all of it, in order.
+    for at in 0..sent.len() {
+        stalled.confirm(at);
+        wait_for("the next", || {
+            stalled.read_on();
+            (stalled.sends.len() == sent.len().min(at + 1 + WINDOW)).then_some(())
+        });
+    }
+    assert_eq!(stalled.texts(), sent);
+    server.stop();
+}
+
+/// Older clients follow the roster in the dialog of their session: both count their requests together (RFC 5057).
+#[test]
+fn a_roster_is_followed_in_the_dialog_of_the_session() {
+    let mut server = Server::start();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let made = create(&mut owner, &[1], "within");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    within(&mut owner, &made, "ACK", "");
+    let contact = owner.contact();
+    let headers = |event: &str| format!("Event: {event}\r\nContact: <{contact}>\r\nExpires: 600\r\n");
+    within(&mut owner, &made, "SUBSCRIBE", &headers("conference"));
+    let mut seen = vec![next(&mut owner)];
+    assert_eq!(seen[0].method(), "NOTIFY");
+    assert_eq!(seen[0].header("Call-ID"), made.header("Call-ID"));
+    assert!(seen[0].header("Contact").is_some_and(|contact| contact.contains(";isfocus")), "{:?}", seen[0]);
+    assert!(
+        seen[0].body.contains("state=\"full\" version=\"1\"") && seen[0].body.contains("sip:user1@"),
+        "{:?}",
+        seen[0]
+    );
+    let refer = |owner: &mut Phone, user: usize, method: &str| {
+        let headers = format!("Refer-To: <sip:user{user}@{DOMAIN}{method}>\r\nRefer-Sub: false\r\n");
+        let answer = owner.request("REFER", &focus, &focus, &headers, "").expect("the server lives");
+        assert_eq!(answer.code(), 202, "{answer:?}");
+    };
+    refer(&mut owner, 2, "");
+    seen.push(next(&mut owner));
+    assert!(
+        seen[1].body.contains("state=\"partial\" version=\"2\"") && seen[1].body.contains("sip:user2@"),
+        "{:?}",
+        seen[1]
+    );
+    // It leaves: the session ends, and so does the subscription.
+    refer(&mut owner, 0, ";method=BYE");
+    seen.push(next(&mut owner));
+    seen.push(next(&mut owner));
+    let methods: Vec<&str> = seen[2..].iter().map(Message::method).collect();
+    assert!(methods.contains(&"BYE") && methods.contains(&"NOTIFY"), "{methods:?}");
+    let ended =
+        |message: &Message| message.header("Subscription-State").is_some_and(|state| state.starts_with("terminated"));
+    assert!(seen.iter().any(ended), "{seen:?}");
+    let numbers: Vec<u32> = seen
+        .iter()
+        .map(|message| message.header("CSeq").and_then(|cseq| cseq.split(' ').next()?.parse().ok()).expect("a CSeq"))
+        .collect();
+    assert!(numbers.is_sorted_by(|one, other| one < other), "{numbers:?}");
+    server.stop();
+}
+
+fn next(phone: &mut Phone) -> Message {
+    phone.receive(chappe_e2e::PATIENCE).expect("the server lives").expect("a request comes")
 }

@@ -141,12 +141,16 @@ impl Engine {
         let Some(id) = envelope.id else { return Ok(()) };
         let wanted = |word: &str| envelope.wants.iter().any(|want| want == word);
         let date = envelope.date.clone().unwrap_or_default();
+        if self.model.hasty && self.model.displays && wanted("display") {
+            self.notify("displayed", &id, &date, &origin).await?;
+        }
         // A copy is shown once, yet its delivery is told again: the server may have missed it.
         if self.model.delivers && wanted("positive-delivery") {
             self.notify("delivered", &id, &date, &origin).await?;
         }
         if self.model.delivers && wanted("display") {
             match self.model.displays {
+                true if self.model.hasty => {}
                 true => self.notify("displayed", &id, &date, &origin).await?,
                 false => {
                     self.shown.insert(id, (origin, date));

@@ -86,6 +86,7 @@ pub(super) enum Ask {
     Again {
         focus: String,
         list: Option<String>,
+        subject: Option<String>,
         done: Answer,
     },
     Leave {
@@ -130,11 +131,15 @@ impl Engine {
                 };
                 self.start(req, What::Told(done)).await
             }
-            Ask::Again { focus, list, done } => {
+            Ask::Again { focus, list, subject, done } => {
                 let Some(at) = self.call_with(&focus) else { return Err(Halt::Fault("no session to renew".into())) };
                 let sdp = self.calls[at].sdp.clone();
                 let contact = self.contact();
                 let req = self.in_session(&focus, "INVITE").set("Contact", contact);
+                let req = match subject {
+                    Some(subject) => req.set("Subject", subject),
+                    None => req,
+                };
                 let req = self.with_list(req, &sdp, list.as_deref());
                 self.start(req, What::Told(done)).await
             }
@@ -482,7 +487,13 @@ impl Handset {
     /// Sends a re-INVITE in the session.
     pub(crate) async fn invite_again(&self, room: &Room, with_list: bool) -> Verdict<Message> {
         let (focus, list) = (room.focus.clone(), with_list.then(|| self.list(&[&self.user], "")));
-        self.told(|done| Ask::Again { focus, list, done }).await
+        self.told(|done| Ask::Again { focus, list, subject: None, done }).await
+    }
+
+    /// Sends a re-INVITE in the session that changes nothing but the subject.
+    pub(crate) async fn rename(&self, room: &Room, subject: &str) -> Verdict<Message> {
+        let (focus, subject) = (room.focus.clone(), Some(subject.to_owned()));
+        self.told(|done| Ask::Again { focus, list: None, subject, done }).await
     }
 
     /// Leaves for good.

@@ -67,6 +67,8 @@ pub(crate) struct Model {
     pub(crate) delivers: bool,
     /// Whether it shows messages at once and says so.
     pub(crate) displays: bool,
+    /// Whether it says so before it says that they were delivered.
+    pub(crate) hasty: bool,
     /// Its MESSAGEs are in an envelope.
     pub(crate) cpim: bool,
     /// What is too long for a MESSAGE goes in a session of its own, both ways (OMA CPM large message mode).
@@ -89,6 +91,7 @@ impl Model {
             wants: "positive-delivery, display",
             delivers: true,
             displays: false,
+            hasty: false,
             cpim: true,
             large: false,
             expires: None,

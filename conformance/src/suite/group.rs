@@ -7,6 +7,7 @@
 mod create;
 mod life;
 mod members;
+mod receipts;
 mod rights;
 mod roster;
 mod share;
@@ -26,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = [
         create::cases(),
         talk::cases(),
+        receipts::cases(),
         share::cases(),
         roster::cases(),
         members::cases(),

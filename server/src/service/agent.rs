@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ahash::RandomState;
-use chappe_sip::dialog::DialogId;
+use chappe_sip::dialog::{Dialog, DialogId};
 use chappe_sip::layer::{Dest, ServerKey};
 use chappe_sip::registrar::Binding;
 use chappe_sip::usage::{Incoming, NewInvite, RequestId, Usage};
-use chappe_sip::{HeaderName, Message, Method, Reply, Uri};
+use chappe_sip::{Flow, HeaderName, Message, Method, Reply, Uri};
 use parking_lot::Mutex;
 
 use crate::core::{Core, SHARDS};
@@ -65,6 +65,11 @@ pub trait CallUser: Send + Sync + 'static {
     /// News of the call. An [`CallEvent::Offer`] wants [`answer_offer`] and a [`CallEvent::Request`] wants [`respond`],
     /// both sooner or later; [`CallEvent::Ended`] is the last and comes once.
     fn event(self: Arc<Self>, turn: &mut Turn<'_>, call: &CallRef, event: CallEvent);
+
+    /// Whether an INVITE within the call that has a Subject is a [`CallEvent::Offer`] whatever it offers.
+    fn hears_subjects(&self) -> bool {
+        false
+    }
 }
 
 /// A call to make.
@@ -247,6 +252,17 @@ pub fn answer_offer(turn: &mut Turn<'_>, call: &CallRef, answer: Result<Body, u1
     with(turn, call, |usage| usage.answer_offer(now, answer));
 }
 
+/// Whether a [`CallEvent::Offer`] would leave the session as it is.
+pub fn is_offer_unchanged(turn: &mut Turn<'_>, call: &CallRef) -> bool {
+    with(turn, call, |usage| usage.is_offer_unchanged()).unwrap_or(false)
+}
+
+/// Answers a [`CallEvent::Offer`] with what was agreed before; 488 where it offers something else.
+pub fn answer_unchanged(turn: &mut Turn<'_>, call: &CallRef) {
+    let now = turn.now;
+    with(turn, call, |usage| usage.answer_unchanged(now));
+}
+
 /// Answers a [`CallEvent::Request`].
 pub fn respond(turn: &mut Turn<'_>, call: &CallRef, key: ServerKey, request: &Message, status: u16, headers: &str) {
     with(turn, call, |usage| usage.respond(key, request, status, headers));
@@ -359,6 +375,19 @@ fn begin(turn: &mut Turn<'_>, call: &CallRef, new: NewCall, dest: Result<Dest, u
     };
     turn.shard.calls.insert(Call::new(usage, user, call.clone(), flow, dest));
     calls::settle(turn, call.number());
+}
+
+/// What a subscription in the dialog of a call shares with it: the dialog, our Contact, and the way to the peer.
+pub struct Shared {
+    pub dialog: Dialog,
+    pub contact: Box<str>,
+    pub flow: Flow,
+}
+
+/// `None` where the call is over, or was never heard over a flow.
+pub fn shared(turn: &mut Turn<'_>, call: &CallRef) -> Option<Shared> {
+    let call = turn.shard.calls.get_mut(call.number()).filter(|call| call.usage.is_up())?;
+    Some(Shared { dialog: call.usage.dialog()?.clone(), contact: call.usage.contact().into(), flow: call.flow? })
 }
 
 /// Whether a request within a dialog belongs to a call here.

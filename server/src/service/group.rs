@@ -24,6 +24,7 @@ pub mod operator;
 mod page;
 mod receipts;
 mod record;
+mod resume;
 mod room;
 mod roster;
 mod seat;
@@ -330,12 +331,22 @@ pub async fn keep(core: Arc<Core>) {
         Ok(found) => core.groups.any.store(!found.is_empty(), Ordering::Relaxed),
         Err(error) => tracing::error!(%error, "groups could not be read"),
     }
+    let resumed = async {
+        if let Err(error) = resume::resume(&core).await {
+            core.counters.store_failed();
+            tracing::error!(%error, "who has yet to get something in a group could not be read");
+        }
+    };
+    tokio::join!(resumed, keep_up(&core));
+}
+
+async fn keep_up(core: &Arc<Core>) {
     let mut ticks = tokio::time::interval(RENEW);
     for round in 0u64.. {
         ticks.tick().await;
-        renew(&core).await;
+        renew(core).await;
         if round % 240 == 0
-            && let Err(error) = sweep(&core).await
+            && let Err(error) = sweep(core).await
         {
             tracing::warn!(%error, "old messages of groups could not be removed");
         }
@@ -371,7 +382,13 @@ async fn sweep(core: &Arc<Core>) -> Result<(), StoreError> {
 }
 
 /// Answers a request that came outside of a call.
-fn answer(core: &Arc<Core>, key: ServerKey, request: &Arc<Message>, status: u16, headers: &[(&'static str, String)]) {
+pub(super) fn answer(
+    core: &Arc<Core>,
+    key: ServerKey,
+    request: &Arc<Message>,
+    status: u16,
+    headers: &[(&'static str, String)],
+) {
     let (request, headers) = (Arc::clone(request), headers.to_vec());
     core.visit(request.call_id(), |turn| {
         let tag = turn.core.tag();

@@ -5,6 +5,7 @@
 //! NOTIFY may go, so that what changes meanwhile is told once. What happens to a dialog is decided in
 //! `chappe_sip::event`.
 
+mod begin;
 pub mod published;
 pub mod reg;
 mod shelf;
@@ -21,7 +22,7 @@ use ahash::RandomState;
 use bytes::Bytes;
 use chappe_sip::dialog::DialogId;
 use chappe_sip::event::{self, Body, Fate, Package, Policy, Reject, State, Subscription};
-use chappe_sip::layer::Dest;
+use chappe_sip::layer::{Dest, ServerKey};
 use chappe_sip::proxy;
 use chappe_sip::registrar::Binding;
 use chappe_sip::{Flow, HeaderName, Message, Transport, Uri};
@@ -34,6 +35,7 @@ use crate::service::{Request, presence};
 use crate::shard::Turn;
 use crate::work::{Token, Work};
 
+pub use begin::{dialog_left, open, open_within};
 pub use watched::{Place, Watched};
 
 /// The packages of this server, for Allow-Events; templates are not named there (§4.4.4).
@@ -57,6 +59,9 @@ const SERVICES: [&dyn Service; 5] = [
 ];
 /// What a SUBSCRIBE may require of us.
 const EXTENSIONS: [&str; 5] = ["gruu", "outbound", "path", "eventlist", "recipient-list-subscribe"];
+
+/// The longest document that goes in a datagram.
+const DATAGRAM: usize = 60_000;
 
 /// An event package of this server whose resources are our users.
 pub trait Service: Sync {
@@ -122,6 +127,8 @@ struct Watcher {
     resources: Vec<Box<str>>,
     /// Where the SUBSCRIBE came from.
     flow: Flow,
+    /// Our Contact in a dialog that is a call's too.
+    contact: Option<Box<str>>,
     due: Option<Instant>,
 }
 
@@ -188,45 +195,6 @@ pub fn subscribe(turn: &mut Turn<'_>, request: Request, user: &Arc<Entry>) {
     open(turn, &request, opened);
 }
 
-/// Answers a SUBSCRIBE outside of a dialog with what its package decided, and sends the first NOTIFY.
-pub fn open(turn: &mut Turn<'_>, request: &Request, opened: Result<Opened, Reject>) {
-    let (core, message, now) = (turn.core, &request.message, epoch_seconds());
-    if let Some(bytes) = crate::pipeline::bad_extension(turn, message, &EXTENSIONS) {
-        return turn.respond(request.key, 420, bytes);
-    }
-    let id = match opened.and_then(|opened| add(turn, request, opened, now)) {
-        Ok(id) => id,
-        Err(reject) => return refuse(turn, request, reject),
-    };
-    let contact = contact(core, &request.flow);
-    if let Some(watcher) = turn.shard.subscriptions.watchers.get(&id) {
-        let lines = watcher.view.lines();
-        let bytes = watcher.subscription.accept_with(message, 200, &contact, &PACKAGES, lines, now);
-        turn.respond(request.key, 200, bytes);
-    }
-    proceed(turn, id);
-}
-
-fn add(turn: &mut Turn<'_>, request: &Request, opened: Opened, now: u64) -> Result<u64, Reject> {
-    let core = turn.core;
-    let Opened { package, granted, mut view, resources, limit } = opened;
-    let secure = request.flow.transport.is_secure();
-    let packages = [package];
-    let subscription =
-        event::subscribe(&request.message, &packages, &Policy::default(), &core.tag(), secure, granted, now)?;
-    let place = Place { cell: turn.cell, id: core.random() };
-    if !core.watched.add(package.name(), &resources, place, limit) {
-        return Err(Reject::TooMany);
-    }
-    view.want_full();
-    view.opened(core, &subscription, place);
-    let subscriptions = &mut turn.shard.subscriptions;
-    subscriptions.by_dialog.insert(subscription.dialog.id.clone(), place.id);
-    let watcher = Watcher { subscription, package, view, resources, flow: request.flow, due: None };
-    subscriptions.watchers.insert(place.id, watcher);
-    Ok(place.id)
-}
-
 /// SUBSCRIBE within the dialog of a subscription: a refresh, or its end.
 pub fn refresh(turn: &mut Turn<'_>, request: Request) {
     if let Some(bytes) = crate::pipeline::bad_extension(turn, &request.message, &EXTENSIONS) {
@@ -251,7 +219,7 @@ fn renew(turn: &mut Turn<'_>, request: &Request) {
         return turn.answer(request.key, message, 481);
     };
     if let Err(reject) = watcher.subscription.refresh(message, watcher.package, &Policy::default(), now) {
-        return refuse(turn, request, reject);
+        return refuse(turn, request.key, message, reject);
     }
     watcher.flow = request.flow;
     watcher.view.opened(core, &watcher.subscription, Place { cell: turn.cell, id });
@@ -260,16 +228,16 @@ fn renew(turn: &mut Turn<'_>, request: &Request) {
     if status == 200 {
         watcher.view.want_full();
     }
-    let contact = contact(core, &request.flow);
+    let contact = contact(core, watcher);
     let lines = watcher.view.lines();
     let bytes = watcher.subscription.accept_with(message, status, &contact, &PACKAGES, lines, now);
     turn.respond(request.key, status, bytes);
     proceed(turn, id);
 }
 
-fn refuse(turn: &mut Turn<'_>, request: &Request, reject: Reject) {
-    let bytes = reject.reply(&request.message, &turn.core.tag(), &PACKAGES);
-    turn.respond(request.key, reject.status(), bytes);
+fn refuse(turn: &mut Turn<'_>, key: ServerKey, message: &Message, reject: Reject) {
+    let bytes = reject.reply(message, &turn.core.tag(), &PACKAGES);
+    turn.respond(key, reject.status(), bytes);
 }
 
 /// Tells the subscriptions of a package to a resource that it changed: `note` leaves it with the view, which is of type
@@ -363,16 +331,32 @@ fn send(turn: &mut Turn<'_>, id: u64) {
     let Some(watcher) = turn.shard.subscriptions.watchers.get_mut(&id) else { return };
     let Some(dest) = destination(core, watcher) else { return remove(turn, id) };
     let document = watcher.view.document(core, &mut watcher.subscription, now);
+    let dest = match dest {
+        // No datagram can carry it (RFC 3261 §18.1.1).
+        Dest::Flow(Flow { transport: Transport::Udp, .. }) | Dest::Address { transport: Transport::Udp, .. }
+            if document.as_ref().is_some_and(|document| document.bytes.len() > DATAGRAM) =>
+        {
+            Dest::Address { transport: Transport::Tcp, address: dest.address() }
+        }
+        dest => dest,
+    };
     let mut via = format!("SIP/2.0/{} {};branch=", dest.transport().via(), core.hops.sent_by(&dest));
     let at = via.len();
     proxy::branch(&mut via, "", core.serial(), None);
-    let contact = contact(core, &watcher.flow);
+    let contact = contact(core, watcher);
+    // In the dialog of a call both count on.
+    let call = turn.shard.calls.local_seq(&watcher.subscription.dialog.id);
+    watcher.subscription.dialog.continue_after(call.flatten());
     let body = document.as_ref().map(|document| Body {
         content_type: &document.content_type,
         bytes: &document.bytes,
         etag: document.etag.as_deref(),
     });
     let bytes = watcher.subscription.notify_with(&via, &contact, watcher.view.lines(), body, now);
+    if call.is_some() {
+        let dialog = &watcher.subscription.dialog;
+        turn.shard.calls.continue_after(&dialog.id, dialog.local_seq());
+    }
     let token = turn.shard.works.reserve();
     match turn.shard.layer.request(turn.now, dest, bytes, &via.as_bytes()[at..], b"NOTIFY", token.0) {
         Ok(_) => turn.shard.works.put(token, Work::Notify(Box::new(Notification::new(id)))),
@@ -406,8 +390,12 @@ fn remove(turn: &mut Turn<'_>, id: u64) {
     }
 }
 
-/// Our address for the other end of a flow.
-fn contact(core: &Core, flow: &Flow) -> String {
+/// Our address for a subscriber.
+fn contact(core: &Core, watcher: &Watcher) -> String {
+    let flow = &watcher.flow;
+    if let Some(contact) = &watcher.contact {
+        return contact.to_string();
+    }
     let host = core.hops.sent_by_of(flow.listener, flow.remote.ip());
     match flow.transport {
         Transport::Udp => format!("<sip:{host}>"),

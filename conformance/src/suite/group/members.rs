@@ -26,6 +26,8 @@ pub(super) fn cases() -> Vec<Case> {
         "members" "rename" Practice "The creator changes the subject, and all rosters have it" => rename;
         "members" "rename-right" Practice "A member that is no administrator does not change the subject" => rename_right;
         "members" "rename-unicode" Practice "A subject may have markup, emoji and right-to-left text" => rename_unicode;
+        "members" "rename-reinvite" Practice "A re-INVITE of the creator with another Subject changes it, and one that repeats an old one does not" => rename_reinvite;
+        "members" "rename-reinvite-right" Practice "A re-INVITE with another Subject of one that is no administrator is refused: 403, and the session goes on" => rename_reinvite_right;
         "members" "icon" Practice "The creator sets an icon, and all rosters have it" => icon;
     }
 }
@@ -279,6 +281,28 @@ async fn rename(ctx: Ctx) -> Verdict {
 async fn rename_right(ctx: Ctx) -> Verdict {
     let party = three(&ctx, 0).await?;
     party.members[1].describe(&party.room, "subject", "Mine");
+    party.members[0].describe(&party.room, "subject", "Ours");
+    subject_is(&party, "Ours").await
+}
+
+async fn rename_reinvite(ctx: Ctx) -> Verdict {
+    let party = three(&ctx, 0).await?;
+    let answer = party.members[0].rename(&party.room, "Winter trip").await?;
+    check!(answer.status() == Some(200), "a re-INVITE with another Subject was answered {}", answer.start);
+    subject_is(&party, "Winter trip").await?;
+    // A session that is refreshed repeats what its INVITE said.
+    let old = party.room.subject.clone().unwrap_or_default();
+    let answer = party.members[1].rename(&party.room, &old).await?;
+    check!(answer.status() == Some(200), "a re-INVITE with the Subject of the session was answered {}", answer.start);
+    party.round(1, &format!("still {}", ctx.token)).await?;
+    subject_is(&party, "Winter trip").await
+}
+
+async fn rename_reinvite_right(ctx: Ctx) -> Verdict {
+    let party = three(&ctx, 0).await?;
+    let answer = party.members[1].rename(&party.room, "Mine").await?;
+    check!(answer.status() == Some(403), "a re-INVITE with another Subject was answered {}", answer.start);
+    party.round(1, &format!("on {}", ctx.token)).await?;
     party.members[0].describe(&party.room, "subject", "Ours");
     subject_is(&party, "Ours").await
 }

@@ -12,6 +12,7 @@ use chappe_sip::{Flow, Message, Method};
 
 use super::wire;
 use super::{ALLOW, CallRef, CallUser};
+use crate::service::notify;
 use crate::shard::Turn;
 
 /// One call.
@@ -36,12 +37,15 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn new(
-        usage: Usage,
+        mut usage: Usage,
         user: Arc<dyn CallUser>,
         reference: CallRef,
         flow: Option<Flow>,
         first: Dest,
     ) -> Call {
+        if user.hears_subjects() {
+            usage.hear_subjects();
+        }
         Call {
             taken: usage.dialog().is_some(),
             usage,
@@ -87,6 +91,19 @@ impl Calls {
 
     pub(super) fn of_dialog(&self, id: &DialogId) -> Option<u32> {
         self.by_dialog.get(id).copied()
+    }
+
+    /// The CSeq of the last request that the call of a dialog has sent, where there is a call.
+    pub fn local_seq(&self, id: &DialogId) -> Option<Option<u32>> {
+        let call = self.calls.get(self.by_dialog.get(id)?)?;
+        Some(call.usage.dialog().and_then(|dialog| dialog.local_seq()))
+    }
+
+    /// Another user of the dialog of a call has sent a request with this CSeq.
+    pub fn continue_after(&mut self, id: &DialogId, seq: Option<u32>) {
+        if let Some(call) = self.by_dialog.get(id).and_then(|number| self.calls.get_mut(number)) {
+            call.usage.continue_after(seq);
+        }
     }
 
     pub(super) fn all(&self) -> Vec<CallRef> {
@@ -170,6 +187,8 @@ fn remove(turn: &mut Turn<'_>, number: u32) {
     turn.shard.calls.schedule(number, None);
     if let Some(call) = turn.shard.calls.calls.remove(&number) {
         if let Some(dialog) = &call.dialog {
+            let seq = call.usage.dialog().and_then(|dialog| dialog.local_seq());
+            notify::dialog_left(turn, dialog, seq);
             turn.shard.calls.by_dialog.remove(dialog);
             if call.taken {
                 turn.shard.calls.taken.remove(&(dialog.call_id.clone(), dialog.remote_tag.clone()));

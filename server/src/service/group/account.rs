@@ -12,7 +12,7 @@ use chappe_store::{Event, Fate, GroupEntry, Outcome};
 
 use super::entry::Logged;
 use super::news::News;
-use super::room::Room;
+use super::room::{Room, of_user};
 use crate::core::{Core, epoch_ms};
 use crate::lists;
 
@@ -41,6 +41,16 @@ impl Passed {
         })
     }
 
+    fn is_for(&self, group: &Group, user: &Aor) -> bool {
+        let is_recipient = |member: &Member| {
+            member.state.is_in()
+                && member.user != self.from
+                && reader::is_within(self.seq, member)
+                && self.to.as_ref().is_none_or(|to| *to == member.user)
+        };
+        group.members.get(user).is_some_and(is_recipient)
+    }
+
     fn recipients<'a>(&'a self, group: &'a Group) -> impl Iterator<Item = &'a Member> {
         recipients(group, self.seq, &self.from, self.to.as_ref())
     }
@@ -64,8 +74,8 @@ impl Room {
             .members
             .present()
             .map(|member| {
-                let devices = self.cursors.iter().filter(|((user, _), _)| **user == *member.user.as_str());
-                (member.user.clone(), devices.map(|(_, upto)| *upto).max().unwrap_or(0).max(member.since))
+                let furthest = of_user(&self.cursors, member.user.as_str()).map(|(_, upto)| *upto).max();
+                (member.user.clone(), furthest.unwrap_or(0).max(member.since))
             })
             .collect();
         floors.iter().for_each(|(user, floor)| self.ledger.admit(user, *floor));
@@ -77,9 +87,7 @@ impl Room {
         core.runtime.clone().spawn(async move {
             let Some(messages) = read(&core, id.as_str(), lowest, |entry| entry.seq <= last).await else { return };
             let waits = |(user, floor): (Aor, u64)| {
-                let is_due = |passed: &&Passed| {
-                    passed.seq > floor && passed.recipients(&group).any(|member| member.user == user)
-                };
+                let is_due = |passed: &&Passed| passed.seq > floor && passed.is_for(&group, &user);
                 let count = messages.iter().filter(is_due).count() as u64;
                 (user, count)
             };
@@ -128,13 +136,6 @@ impl Room {
         {
             let id = Some(envelope.message_id.clone());
             self.note(id, user.as_str().into(), event(outcome), status);
-        }
-    }
-
-    /// Who is in now: the new have all that lies before them, and what waited for the others comes to nobody.
-    pub(super) fn follow_members(&mut self) {
-        for member in self.group.members.present() {
-            self.ledger.admit(&member.user, member.since);
         }
     }
 

@@ -45,6 +45,7 @@ impl Room {
         // The member of this name, whatever the caller was called.
         let user = self.group.members.get(&user).map_or(user, |member| member.user.clone());
         let key: Key = (user.as_str().into(), device);
+        side.knows(invitation.subject.as_deref().or(self.group.subject.as_deref()));
         let core = Arc::clone(&self.core);
         let seat = self.seat(&key, &user, invitation.device);
         // The device has the newest word: its call takes the place of one that is there.
@@ -80,17 +81,13 @@ impl Room {
     pub(super) fn invite(&mut self, key: &Key) {
         self.stirred.insert(key.0.clone());
         let now = Instant::now();
-        let Some(binding) = self.binding(key) else {
-            if let Some(seat) = self.seats.get_mut(key) {
-                seat.away = true;
-            }
-            return;
-        };
+        let Some(binding) = self.binding(key) else { return self.is_away(key) };
         let Some(endpoint) = self.core.endpoint().cloned() else { return };
         let inviter = self.inviter(&Aor::from_canonical(key.0.clone())).cloned();
         let Some(seat) = self.seats.get_mut(key) else { return };
         seat.wanted = false;
         let side = Side::new(&self.core, &self.id, &key.0, &key.1);
+        side.knows(self.group.subject.as_deref());
         let secure = binding.flow.is_some_and(|flow| flow.transport.is_secure());
         let (end, offered) = match media::offered(&self.core, &endpoint, secure, &side) {
             Ok(offered) => offered,
@@ -169,6 +166,7 @@ impl Room {
                 }
             }
             What::Call(..) => {}
+            What::Renames(subject, call) => self.renamed(&key, subject, &call).await,
             What::Bound => {
                 if let Some(call) = self.seats.get_mut(&key).and_then(|seat| seat.call(id)) {
                     match call.state {
@@ -202,6 +200,18 @@ impl Room {
         }
     }
 
+    /// A device wishes for another subject in an INVITE within its session.
+    async fn renamed(&mut self, key: &Key, subject: Box<str>, call: &CallRef) {
+        let user = Aor::from_canonical(key.0.clone());
+        let is_new = self.group.subject.as_deref() != Some(&*subject);
+        let done = if is_new { self.change(&user, Change::Subject(Some(subject))).await } else { Ok(()) };
+        let status = done.err().map(|failed| failed.answer(&self.core).0);
+        agent::on_shard(&self.core, call, move |turn, call| match status {
+            None => agent::answer_unchanged(turn, call),
+            Some(status) => agent::answer_offer(turn, call, Err(status)),
+        });
+    }
+
     /// A 2xx to our INVITE: the member is in.
     pub(super) async fn answered(&mut self, key: &Key, id: u32, response: &Message, reference: &CallRef) {
         self.stirred.insert(key.0.clone());
@@ -228,7 +238,7 @@ impl Room {
     /// Our INVITE came to nothing.
     pub(super) async fn rejected(&mut self, key: &Key, status: u16) {
         self.stirred.insert(key.0.clone());
-        let (now, core) = (Instant::now(), Arc::clone(&self.core));
+        let now = Instant::now();
         let Some(seat) = self.seats.get_mut(key) else { return };
         if let Some(end) = seat.call.take().and_then(|call| call.end) {
             end.close();
@@ -254,11 +264,10 @@ impl Room {
             }
             486 | 500 | 503 | 600 => seat.failed(now),
             _ => {
+                self.is_away(key);
                 // It may have registered anew meanwhile.
-                seat.away = true;
                 let flow = self.binding(key).map(|binding| binding.flow);
                 tracing::debug!(status, there = flow.is_some(), "a device of a group is not there");
-                drop(core);
             }
         }
     }

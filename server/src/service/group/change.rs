@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chappe_chat::group::refer::Referral;
-use chappe_chat::group::{Actor, Change, Event, Refused, Why};
+use chappe_chat::group::{Actor, Change, Event, Member, Refused, Why};
 use chappe_sip::{Aor, HeaderName, Message, Method};
 use chappe_store::{GroupChange, GroupError, GroupMember, NewGroupEntry};
 
 use super::entry::{self, Logged};
 use super::news::{Answering, Key};
-use super::room::Room;
+use super::room::{Room, of_user};
 use super::{factory, record};
 use crate::core::{Core, epoch_ms};
 
@@ -45,6 +45,11 @@ impl Room {
                 Ok(()) => answering.give(&self.core, 202, &[("Refer-Sub", "false".to_owned())]),
                 Err((status, headers)) => answering.give(&self.core, status, &headers),
             },
+            Method::Subscribe => match answering {
+                Answering::Call { call, key, request } => self.subscribe_within(&user, request, &call, key),
+                // Outside of a call it does not get here.
+                Answering::Transaction { .. } => answering.give(&self.core, 405, &[]),
+            },
             _ => answering.give(&self.core, 405, &[(HeaderName::Allow.as_str(), super::ALLOW.to_owned())]),
         }
     }
@@ -73,7 +78,7 @@ impl Room {
         if events.is_empty() {
             return Ok(());
         }
-        let changed = next.members.iter().filter(|member| self.group.members.get(&member.user) != Some(*member));
+        let changed: Vec<&Member> = next.members.changed_since(&self.group.members).collect();
         let entries: Vec<NewGroupEntry> = events
             .iter()
             .filter_map(|event| match event {
@@ -87,7 +92,7 @@ impl Room {
             token: self.token,
             data: record::state(&next),
             members: match next.closed_ms {
-                None => changed.map(record::member).collect(),
+                None => changed.iter().map(|member| record::member(member)).collect(),
                 // It is nobody's any more.
                 Some(_) => next.members.iter().map(|m| GroupMember { active: false, ..record::member(m) }).collect(),
             },
@@ -106,6 +111,10 @@ impl Room {
                 return Err(Failed::Store);
             }
         }
+        for member in changed.iter().filter(|member| member.state.is_in()) {
+            // All that lies before it it has.
+            self.ledger.admit(&member.user, member.since);
+        }
         self.group = next;
         for entry in &entries {
             self.last += 1;
@@ -113,7 +122,6 @@ impl Room {
                 self.remember(Arc::new(logged));
             }
         }
-        self.follow_members();
         for event in events {
             match event {
                 Event::Invite(user) => {
@@ -137,7 +145,7 @@ impl Room {
 
     /// Ends the sessions of somebody who is not in any more.
     pub(super) fn dismiss(&mut self, user: &Aor, why: Why) {
-        let keys: Vec<Key> = self.seats.keys().filter(|(name, _)| **name == *user.as_str()).cloned().collect();
+        let keys: Vec<Key> = of_user(&self.seats, user.as_str()).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.moved.remove(&key);
             if let Some(seat) = self.seats.remove(&key) {

@@ -17,7 +17,8 @@ use super::entry::Logged;
 use super::factory;
 use super::news::{Key, News};
 use super::page::{self, Page};
-use super::room::Room;
+use super::receipts;
+use super::room::{Room, of_user};
 use super::seat::{Seat, State};
 use crate::msrp::endpoint::{NewMessage, Sent};
 
@@ -67,8 +68,7 @@ impl Room {
     }
 
     pub(super) fn pump_user(&mut self, user: &Aor) {
-        let keys: Vec<Key> =
-            self.seats.iter().filter(|(_, seat)| seat.user == *user).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = of_user(&self.seats, user.as_str()).map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| self.pump(key));
     }
 
@@ -171,7 +171,7 @@ impl Room {
     }
 
     pub(super) fn read(&mut self, key: &Key, after: u64, entries: Option<Vec<Arc<Logged>>>) {
-        entries.iter().flatten().for_each(|logged| self.note_author(logged));
+        entries.iter().flatten().for_each(|logged| receipts::note(&mut self.authors, logged));
         let oldest = self.recent.front().map_or(self.last + 1, |logged| logged.seq);
         let Some(seat) = self.seats.get_mut(key) else { return };
         seat.reading = false;
@@ -203,9 +203,8 @@ impl Room {
         let Some(binding) = self.binding(key) else {
             if let Some(seat) = self.seats.get_mut(key) {
                 seat.rewind();
-                seat.away = true;
             }
-            return;
+            return self.is_away(key);
         };
         let told = logged.told(&self.id, &self.focus).and_then(|(by, told)| {
             let parts: [&[u8]; 2] = [self.id.as_str().as_bytes(), &logged.seq.to_be_bytes()];
@@ -253,7 +252,7 @@ impl Room {
             Paged::Refused => self.confirmed(key, seq, Some(status)),
             Paged::Away => {
                 seat.rewind();
-                seat.away = true;
+                self.is_away(key);
             }
         }
         self.pump(key);

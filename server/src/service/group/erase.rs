@@ -149,9 +149,7 @@ impl Room {
     /// Forgets what was remembered of the log and of people who are erased.
     fn forget(&mut self, is_gone: &impl Fn(&Aor) -> bool) {
         self.recent.clear();
-        self.authors.retain(|_, author| !is_gone(&author.user));
-        let authors = &self.authors;
-        self.authored.retain(|id| authors.contains_key(id));
+        self.authors.forget(is_gone);
         self.inviters.retain(|user, by| !is_gone(by) && !is_gone(&Aor::from_canonical(user.clone())));
         self.cursors.retain(|(user, _), _| !is_gone(&Aor::from_canonical(user.clone())));
         self.moved.retain(|(user, _), _| !is_gone(&Aor::from_canonical(user.clone())));

@@ -167,12 +167,20 @@ impl Room {
     }
 
     pub(super) fn push(&mut self, entry: NewGroupEntry, taken: Taken) {
-        let core = &self.core;
-        if core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue {
-            core.counters.shed(crate::metrics::Shed::Store);
+        if self.sheds() {
             return taken.tell(self, Err(NotTaken::Busy));
         }
         self.incoming.push((entry, taken));
+    }
+
+    /// Whether the store has too much to do already, which is counted.
+    pub(super) fn sheds(&self) -> bool {
+        let core = &self.core;
+        let is_full = core.store_queue.load(Ordering::Relaxed) as usize >= core.settings.max_store_queue;
+        if is_full {
+            core.counters.shed(crate::metrics::Shed::Store);
+        }
+        is_full
     }
 
     pub(super) fn entry(&self, way: &Way<'_>, envelope: &Envelope, once: Receipt) -> NewGroupEntry {
@@ -234,14 +242,17 @@ impl Room {
 
     /// Puts what has come in on disk, in one write, and then says so.
     pub(super) async fn flush(&mut self) {
+        let held = std::mem::take(&mut self.held);
         if self.incoming.is_empty() {
-            return;
+            self.authors.keep();
+            return held.into_iter().for_each(|taken| taken.tell(self, Ok(())));
         }
         let (entries, takers): (Vec<NewGroupEntry>, Vec<Taken>) =
             std::mem::take(&mut self.incoming).into_iter().unzip();
         let append = self.core.stores.groups.append(self.id.as_str(), self.token, entries.clone());
         match self.core.stored(append).await {
             Ok(seqs) => {
+                self.authors.keep();
                 for ((entry, taken), seq) in entries.iter().zip(takers).zip(seqs) {
                     if let Some(seq) = seq {
                         self.last = seq;
@@ -254,6 +265,7 @@ impl Room {
                     }
                     taken.tell(self, Ok(()));
                 }
+                held.into_iter().for_each(|taken| taken.tell(self, Ok(())));
             }
             Err(error) => {
                 self.core.counters.store_failed();
@@ -261,7 +273,8 @@ impl Room {
                 if !matches!(error, GroupError::Store(_)) {
                     self.is_not_ours();
                 }
-                takers.into_iter().for_each(|taken| taken.tell(self, Err(NotTaken::Busy)));
+                self.authors.take_back();
+                takers.into_iter().chain(held).for_each(|taken| taken.tell(self, Err(NotTaken::Busy)));
             }
         }
     }

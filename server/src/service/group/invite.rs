@@ -8,6 +8,10 @@ use chappe_sip::{Aor, HeaderName};
 
 use crate::service::agent::Body;
 
+/// In larger groups an invitation does not say who else is in: it would not fit into a datagram, and all invitations together
+/// would grow with the square. The roster tells.
+const MAX_LISTED: usize = 300;
+
 /// What it says.
 pub(super) struct Outgoing<'a> {
     pub group: &'a Group,
@@ -45,6 +49,9 @@ impl Outgoing<'_> {
         if self.device.access() == Access::Cpm {
             let conversation = self.group.conversation_id.as_deref().unwrap_or(&self.group.contribution_id);
             add(HeaderName::ConversationId, conversation);
+        }
+        if self.group.members.present().nth(MAX_LISTED).is_some() {
+            return (headers, Body { content_type: "application/sdp".into(), bytes: self.sdp.to_vec().into() });
         }
         let members =
             self.group.members.present().map(|member| (&member.user, member.display_name.as_deref(), member.copy));

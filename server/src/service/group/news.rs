@@ -108,6 +108,9 @@ impl News {
             News::Request { answering, .. } => answering.give(core, status, &[]),
             News::Subscribe { request, .. } => super::answer(core, request.key, &request.message, status, &[]),
             News::Side { what: What::Message(_, answer), .. } => answer.refuse(481),
+            News::Side { what: What::Renames(_, call), .. } => {
+                agent::on_shard(core, &call, |turn, call| agent::answer_offer(turn, call, Err(481)));
+            }
             News::Side { what: What::Call(CallEvent::Request { key, request }, call), .. } => {
                 Answering::Call { call, key, request }.give(core, 481, &[]);
             }

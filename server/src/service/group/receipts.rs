@@ -2,73 +2,87 @@
 
 use chappe_chat::Envelope;
 use chappe_chat::envelope::Kind;
+use chappe_chat::group::authors::{Author, Authors};
 use chappe_chat::group::reader;
+use chappe_chat::receipts::{Privacy, Report};
 use chappe_imdn::{CPIM_TYPE, Cpim, Dispositions, Notification};
 use chappe_sip::{Aor, Uri};
 use chappe_store::{NewGroupEntry, Receipt, ReceiptState};
 
 use super::account::blocks;
 use super::entry::{Logged, Way};
-use super::intake::Taken;
+use super::intake::{NotTaken, Taken};
 use super::news::Key;
 use super::room::Room;
 use crate::core::epoch_ms;
 use crate::service::receipt;
 
-/// Who wrote a message, and what it wants to hear of it.
-#[derive(Debug, Clone)]
-pub(super) struct Author {
-    pub(super) user: Aor,
-    wants: Dispositions,
-    date: Box<str>,
+/// Who wrote a message; `None` for what is no message.
+fn author_of(logged: &Logged) -> Option<Author> {
+    let envelope = logged.envelope.as_ref().filter(|_| logged.is_message())?;
+    Some(Author { user: logged.from()?.clone(), wants: envelope.wants, date: envelope.date.clone() })
 }
 
-impl Author {
-    /// `None` for what is no message.
-    pub(super) fn of(logged: &Logged) -> Option<Author> {
-        let envelope = logged.envelope.as_ref().filter(|_| logged.is_message())?;
-        Some(Author { user: logged.from()?.clone(), wants: envelope.wants, date: envelope.date.clone() })
+/// Takes up what an entry of the log says of a message: that it was written, or what a member has told of it.
+pub(super) fn note(authors: &mut Authors, logged: &Logged) {
+    let Some(envelope) = &logged.envelope else { return };
+    match (author_of(logged), &envelope.kind) {
+        (Some(author), _) => authors.wrote(&envelope.message_id, author),
+        (None, Kind::Receipt(Some(told))) => {
+            if let Some(who) = logged.from() {
+                authors.heard(&told.message_id, who, Report::of(told));
+            }
+        }
+        (None, _) => {}
     }
 }
 
 impl Room {
     /// What a device tells of a message.
     pub(super) fn receipt(&mut self, key: &Key, told: &Notification, envelope: &Envelope, taken: Taken) {
-        let (id, state) = (told.message_id.clone(), receipt::state(told));
-        // About nothing that was ever here.
-        let Some(author) = self.author(&id, envelope) else { return taken.tell(self, Ok(())) };
+        let (id, report) = (told.message_id.clone(), Report::of(told));
         let reader = Aor::from_canonical(key.0.clone());
-        let hides = state == ReceiptState::Displayed
-            && self.core.directory.find(reader.as_str()).is_some_and(|entry| entry.hides_displayed());
-        if hides || blocks(&self.core, &reader, &author.user) || self.is_old_news(&reader, &id, state) {
+        let Some(author) = self.author(&id, envelope) else {
+            // About nothing that was ever here.
             return taken.tell(self, Ok(()));
-        }
-        // What was displayed has arrived: its sender hears that first, whichever of the two came first.
-        if state == ReceiptState::Displayed && author.wants.positive_delivery {
-            self.delivered_to(key, &author, &id);
-        }
-        let entry = self.receipt_entry(key, &author.user, &id, state, envelope);
-        self.push(entry, taken);
-    }
-
-    /// One device has it: that another has not, or that it waits, is nothing for its sender.
-    fn is_old_news(&self, reader: &Aor, id: &str, state: ReceiptState) -> bool {
-        if matches!(state, ReceiptState::Delivered | ReceiptState::Displayed) {
-            return false;
-        }
-        let arrived = |logged: &Logged| {
-            let about = logged.envelope.as_ref().map(|envelope| &envelope.kind);
-            logged.from() == Some(reader)
-                && matches!(about, Some(Kind::Receipt(Some(told))) if told.message_id == *id
-                    && receipt::state(told) == ReceiptState::Delivered)
         };
-        self.recent.iter().any(|logged| arrived(logged))
+        // Before anything is taken: the device tells it again.
+        if self.sheds() {
+            return taken.tell(self, Err(NotTaken::Busy));
+        }
+        let privacy = Privacy {
+            hides_displayed: self.core.directory.find(reader.as_str()).is_some_and(|entry| entry.hides_displayed()),
+            blocks_sender: blocks(&self.core, &reader, &author.user),
+        };
+        let is_hidden = privacy.blocks_sender || (privacy.hides_displayed && report == Report::Displayed);
+        // Of a message that is not remembered the author hears what is told.
+        let tells = self.authors.take(&id, &reader, report, privacy);
+        let tells = tells.unwrap_or_else(|| (!is_hidden).then_some(report).into_iter().collect());
+        let mut taken = Some(taken);
+        for tell in tells {
+            if tell == report {
+                let entry = self.receipt_entry(key, &author.user, &id, receipt::state(told), envelope);
+                self.incoming.push((entry, taken.take().unwrap_or(Taken::Nobody)));
+            } else {
+                // What was displayed has arrived: its author hears that first.
+                self.delivered_to(key, &author, &id);
+            }
+        }
+        match taken {
+            // What makes this no news may not be on disk yet.
+            Some(taken) if !self.authors.is_kept() => self.held.push(taken),
+            Some(taken) => taken.tell(self, Ok(())),
+            None => {}
+        }
     }
 
     /// The delivery receipt of a device that makes none.
     pub(super) fn receipt_for(&mut self, key: &Key, logged: &Logged) {
-        let (Some(envelope), Some(author)) = (&logged.envelope, Author::of(logged)) else { return };
-        if author.wants.positive_delivery && *author.user.as_str() != *key.0 {
+        let (Some(envelope), Some(author)) = (&logged.envelope, author_of(logged)) else { return };
+        let user = Aor::from_canonical(key.0.clone());
+        self.authors.wrote(&envelope.message_id, author.clone());
+        let tells = self.authors.take(&envelope.message_id, &user, Report::Delivered, Privacy::default());
+        if tells.is_some_and(|tells| tells.contains(&Report::Delivered)) {
             self.delivered_to(key, &author, &envelope.message_id);
         }
     }
@@ -101,7 +115,7 @@ impl Room {
 
     /// Who wrote a message: as the room remembers, else as the receipt says.
     fn author(&self, message_id: &str, receipt: &Envelope) -> Option<Author> {
-        if let Some(author) = self.authors.get(message_id) {
+        if let Some(author) = self.authors.author(message_id) {
             return Some(author.clone());
         }
         let cpim = receipt.is_cpim().then(|| Cpim::parse(receipt.body()).ok()).flatten()?;

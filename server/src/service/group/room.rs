@@ -1,12 +1,13 @@
 //! A group in use: one task that owns its state.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use chappe_chat::Capabilities;
+use chappe_chat::group::authors::{Authors, Most};
 use chappe_chat::group::ledger::Ledger;
 use chappe_chat::group::roster::Roster;
 use chappe_chat::group::{Announcement, Group, GroupId, Membership, News as Told};
@@ -20,7 +21,7 @@ use tokio::sync::mpsc;
 use super::entry::{self, Logged};
 use super::intake::Taken;
 use super::news::{Key, News};
-use super::receipts::Author;
+use super::receipts;
 use super::record;
 use super::roster::Shared;
 use super::seat::{Call, Seat, State};
@@ -33,8 +34,8 @@ const BATCH: usize = 256;
 const RECENT: usize = 256;
 /// Entries of the log that a further device of a member is given, where it follows groups by MESSAGE.
 const HISTORY: u64 = 100;
-/// Senders of messages that are remembered, to know whose receipts are.
-const AUTHORS: usize = 4096;
+/// Messages that are remembered, to know whose receipts are and what of them is news.
+const AUTHORS: Most = Most { messages: 4096, states: 65_536 };
 /// Cursors follow behind by so much.
 const SAVE: Duration = Duration::from_secs(1);
 /// A group without anything to do stays in memory for so long.
@@ -48,15 +49,17 @@ pub(super) struct Room {
     pub token: u64,
     /// Number of the last entry of the log.
     pub last: u64,
-    pub seats: HashMap<Key, Seat, RandomState>,
+    pub seats: BTreeMap<Key, Seat>,
     /// Cursors of devices, from the store and since.
-    pub cursors: HashMap<Key, u64, RandomState>,
+    pub cursors: BTreeMap<Key, u64>,
     /// The end of the log.
     pub recent: VecDeque<Arc<Logged>>,
     /// To be written next.
     pub incoming: Vec<(NewGroupEntry, Taken)>,
-    pub authors: HashMap<Box<str>, Author, RandomState>,
-    pub authored: VecDeque<Box<str>>,
+    /// Who is answered when that is written, though nothing is written for them.
+    pub held: Vec<Taken>,
+    /// Who wrote the last messages, and what it has heard of them.
+    pub authors: Authors,
     /// Who brought whom.
     pub inviters: HashMap<Box<str>, Aor, RandomState>,
     /// Cursors to be saved.
@@ -69,6 +72,8 @@ pub(super) struct Room {
     /// Revisions of the group that the roster has, and of the roster that subscribers were told of.
     pub told_group: u64,
     pub told_roster: u64,
+    /// Many subscribers are not told before.
+    pub roster_after: Instant,
     /// What waits for whom.
     pub ledger: Ledger,
     /// What waited at the beginning is in the ledger.
@@ -79,6 +84,12 @@ pub(super) struct Room {
     pub trimmed: u64,
     /// What it knows is old, or it has ended.
     pub over: Option<u16>,
+}
+
+/// What is kept for the devices of one user.
+pub(super) fn of_user<'a, T>(all: &'a BTreeMap<Key, T>, user: &'a str) -> impl Iterator<Item = (&'a Key, &'a T)> {
+    let first: Key = (user.into(), Box::default());
+    all.range(first..).take_while(move |((of, _), _)| **of == *user)
 }
 
 /// Holds a group until it has nothing to do.
@@ -177,12 +188,12 @@ impl Room {
             group,
             token,
             last,
-            seats: HashMap::default(),
+            seats: BTreeMap::new(),
             cursors,
             recent: VecDeque::new(),
             incoming: Vec::new(),
-            authors: HashMap::default(),
-            authored: VecDeque::new(),
+            held: Vec::new(),
+            authors: Authors::new(AUTHORS),
             inviters: HashMap::default(),
             moved: HashMap::default(),
             save_at: None,
@@ -191,6 +202,7 @@ impl Room {
             stirred: HashSet::default(),
             told_group: 0,
             told_roster: 0,
+            roster_after: Instant::now(),
             ledger: Ledger::default(),
             is_counted: false,
             fates: Vec::new(),
@@ -218,7 +230,7 @@ impl Room {
 
     /// Something at the end of the log.
     pub(super) fn remember(&mut self, logged: Arc<Logged>) {
-        self.note_author(&logged);
+        receipts::note(&mut self.authors, &logged);
         // One that cannot be read leaves a gap: what lies before it is read from the store.
         if self.recent.back().is_some_and(|last| last.seq + 1 != logged.seq) {
             self.recent.clear();
@@ -239,18 +251,6 @@ impl Room {
     pub(super) fn inviter(&self, user: &Aor) -> Option<&Aor> {
         let owner = || self.group.members.present().max_by_key(|member| member.role).map(|member| &member.user);
         self.inviters.get(user.as_str()).or_else(owner).filter(|inviter| *inviter != user)
-    }
-
-    pub(super) fn note_author(&mut self, logged: &Logged) {
-        let (Some(envelope), Some(author)) = (&logged.envelope, Author::of(logged)) else { return };
-        if self.authors.insert(envelope.message_id.clone(), author).is_none() {
-            self.authored.push_back(envelope.message_id.clone());
-            if self.authored.len() > AUTHORS
-                && let Some(oldest) = self.authored.pop_front()
-            {
-                self.authors.remove(&oldest);
-            }
-        }
     }
 
     pub(super) async fn handle(&mut self, news: News) {
@@ -327,8 +327,7 @@ impl Room {
         let since =
             self.group.members.get(&Aor::from_canonical(key.0.clone())).map_or(self.last, |member| member.since);
         let known = self.cursors.get(key).copied();
-        let of_user = || self.cursors.iter().filter(|((user, _), _)| *user == key.0).map(|(_, upto)| *upto).max();
-        let of_user = of_user().unwrap_or(0);
+        let of_user = of_user(&self.cursors, &key.0).map(|(_, upto)| *upto).max().unwrap_or(0);
         // One that hears news is told that it was brought; one that is new, what was said last.
         match (abilities.group_news, known) {
             (true, Some(known)) => known.max(since.saturating_sub(1)),
@@ -353,7 +352,7 @@ impl Room {
 
     /// Nobody is in the room any more, as far as this node is concerned.
     pub(super) fn disperse(&mut self) {
-        for (_, seat) in self.seats.drain() {
+        for seat in std::mem::take(&mut self.seats).into_values() {
             self.core.groups.counts.seats.fetch_sub(1, Ordering::Relaxed);
             if let Some(call) = seat.call {
                 call.end(&self.core, None);
@@ -387,7 +386,11 @@ impl Room {
     pub(super) fn due(&self) -> Instant {
         let settings = &self.core.groups.settings;
         let seats = self.seats.values().filter_map(|seat| seat.due(settings.ring, settings.idle));
-        let roster = self.roster.lock().poll_timeout();
+        let roster = {
+            let roster = self.roster.lock();
+            let behind = (self.told_roster != roster.revision()).then_some(self.roster_after);
+            roster.poll_timeout().into_iter().chain(behind).min()
+        };
         let now = Instant::now();
         // One that is in use is looked at again.
         let linger = if self.used.elapsed() < LINGER { self.used + LINGER } else { now + LINGER };
@@ -400,15 +403,7 @@ impl Room {
         if self.save_at.is_some_and(|at| at <= now) {
             self.save().await;
         }
-        let rows = {
-            let mut roster = self.roster.lock();
-            roster.handle_timeout(now);
-            roster.revision()
-        };
-        if rows != self.told_roster && self.told_group != 0 {
-            // With what else is to be told.
-            self.stirred.insert(Box::default());
-        }
+        self.roster.lock().handle_timeout(now);
         let (ring, idle) = (self.core.groups.settings.ring, self.core.groups.settings.idle);
         let due: Vec<Key> = self
             .seats
@@ -453,8 +448,8 @@ impl Room {
         let mut waiting = self.core.groups.waiting.lock();
         for member in self.group.members.present() {
             let user = member.user.as_str();
-            let seated: Vec<&Seat> = self.seats.values().filter(|seat| seat.user == member.user).collect();
-            let has_all = !seated.is_empty() && seated.iter().all(|seat| seat.cursor.confirmed() >= self.last);
+            let mut seated = of_user(&self.seats, user).peekable();
+            let has_all = seated.peek().is_some() && seated.all(|(_, seat)| seat.cursor.confirmed() >= self.last);
             if has_all && let Some(groups) = waiting.get_mut(user) {
                 groups.remove(&self.id);
                 if groups.is_empty() {

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chappe_chat::group::roster::{self, ROSTER_TYPE, Roster, Status};
 use chappe_chat::group::{Group, GroupId};
-use chappe_sip::Aor;
 use chappe_sip::event::{Package, Reason, Reject, Subscription};
+use chappe_sip::layer::ServerKey;
+use chappe_sip::{Aor, Message};
 use parking_lot::Mutex;
 
-use super::news::{Key, News};
-use super::room::Room;
+use super::news::News;
+use super::room::{Room, of_user};
 use super::seat::State;
 use crate::core::Core;
 use crate::service::Request;
+use crate::service::agent::{self, CallRef};
 use crate::service::notify::{self, Document, Opened, View};
 use crate::shard::Turn;
 
@@ -87,23 +89,32 @@ pub(super) fn subscribe(turn: &mut Turn<'_>, request: Request, user: Aor, id: &G
 
 impl Room {
     pub(super) fn subscribe(&mut self, user: &Aor, request: Request) {
-        // The first document has all of it, and the next waits.
-        self.tell_roster();
-        let opened = match self.group.admit(user) {
-            Ok(member) => {
-                let own = member.user.to_uri();
-                let view = RosterView {
-                    user: member.user.clone(),
-                    roster: Arc::clone(&self.roster),
-                    told: roster::Subscription::new(Some(&own)),
-                };
-                let resources = vec![self.id.as_str().into()];
-                Ok(Opened { package: &Conference, granted: true, view: Box::new(view), resources, limit: PER_GROUP })
-            }
-            Err(_) => Err(Reject::Forbidden),
-        };
+        let opened = self.opened(user);
         let message = Arc::clone(&request.message);
         self.core.visit(message.call_id(), |turn| notify::open(turn, &request, opened));
+    }
+
+    /// SUBSCRIBE in the dialog of a session.
+    pub(super) fn subscribe_within(&mut self, user: &Aor, request: Arc<Message>, call: &CallRef, key: ServerKey) {
+        let opened = match chappe_sip::event::package_name(&request) {
+            Some(NAME) => self.opened(user),
+            _ => Err(Reject::BadEvent),
+        };
+        agent::on_shard(&self.core, call, move |turn, call| notify::open_within(turn, call, key, &request, opened));
+    }
+
+    fn opened(&mut self, user: &Aor) -> Result<Opened, Reject> {
+        // The first document has all of it, and the next waits.
+        self.tell_roster();
+        let Ok(member) = self.group.admit(user) else { return Err(Reject::Forbidden) };
+        let own = member.user.to_uri();
+        let view = RosterView {
+            user: member.user.clone(),
+            roster: Arc::clone(&self.roster),
+            told: roster::Subscription::new(Some(&own)),
+        };
+        let resources = vec![self.id.as_str().into()];
+        Ok(Opened { package: &Conference, granted: true, view: Box::new(view), resources, limit: PER_GROUP })
     }
 
     /// Whether anybody follows.
@@ -114,7 +125,8 @@ impl Room {
     /// Takes over what the group and the sessions of its members have become, and tells those who follow.
     pub(super) fn tell_roster(&mut self) {
         let now = Instant::now();
-        if self.stirred.is_empty() && self.told_group == self.group.revision {
+        let is_news = !self.stirred.is_empty() || self.told_group != self.group.revision;
+        if !is_news && self.told_roster == self.roster.lock().revision() {
             return;
         }
         let revision = {
@@ -132,8 +144,9 @@ impl Room {
             }
             roster.revision()
         };
-        if revision != self.told_roster {
+        if revision != self.told_roster && (self.roster_after <= now || self.over.is_some()) {
             self.told_roster = revision;
+            self.roster_after = now + pace(self.core.watched.of(NAME, self.id.as_str()).len());
             notify::changed(&self.core, NAME, self.id.as_str(), |_: &mut RosterView, _| {});
         }
     }
@@ -150,8 +163,7 @@ impl Room {
     /// Where the best session of a user stands.
     fn status(&self, user: &Aor) -> (Status, bool) {
         let mut best = (Status::Pending, false);
-        let is_of = |(key, _): &(&Key, _)| *key.0 == *user.as_str();
-        for (_, seat) in self.seats.iter().filter(is_of) {
+        for (_, seat) in of_user(&self.seats, user.as_str()) {
             match &seat.call {
                 Some(call) if matches!(call.state, State::Connecting | State::Open) => {
                     return (Status::Connected, call.dialed_in);
@@ -164,6 +176,12 @@ impl Room {
         }
         best
     }
+}
+
+/// How long the subscribers of a group are left alone once they were told: each gets a document in five seconds at most, and
+/// to look at ten thousand for each one who joins is work for nothing.
+fn pace(subscribers: usize) -> Duration {
+    Duration::from_millis(subscribers as u64 / 2).min(Duration::from_secs(4))
 }
 
 /// Users are written as AORs.

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use chappe_chat::group::GroupId;
 use chappe_chat::group::list::LIST_TYPE;
 use chappe_msrp::Assembled;
-use chappe_sip::{HeaderName, multipart};
+use chappe_sip::{HeaderName, Message, multipart};
+use parking_lot::Mutex;
 
 use super::news::{Key, News};
 use crate::core::Core;
@@ -21,13 +22,47 @@ pub(super) struct Side {
     pub(super) key: Key,
     /// Never used twice.
     pub(super) call: u32,
+    /// The subject that the device was told, or has told, last: a session that is refreshed repeats it.
+    subject: Mutex<Option<Box<str>>>,
 }
 
 impl Side {
     pub(super) fn new(core: &Arc<Core>, group: &GroupId, user: &str, device: &str) -> Arc<Side> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let call = NEXT.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Side { core: Arc::clone(core), group: group.clone(), key: (user.into(), device.into()), call })
+        let subject = Mutex::default();
+        Arc::new(Side {
+            core: Arc::clone(core),
+            group: group.clone(),
+            key: (user.into(), device.into()),
+            call,
+            subject,
+        })
+    }
+
+    /// The device knows this subject.
+    pub(super) fn knows(&self, subject: Option<&str>) {
+        *self.subject.lock() = subject.map(Into::into);
+    }
+
+    /// INVITE within the session. What it says of MSRP stays as it is; a list is for the factory (RFC 5366 §6), and a Subject
+    /// that the device has not had is a wish.
+    fn called_again(&self, turn: &mut Turn<'_>, call: &CallRef, request: &Message) {
+        let content_type = request.header(HeaderName::ContentType).unwrap_or_default();
+        if matches!(multipart::find(content_type, request.body(), &[LIST_TYPE]), Ok(Some(_))) {
+            return agent::answer_offer(turn, call, Err(420));
+        }
+        let subject = request.header(HeaderName::Subject).and_then(|subject| std::str::from_utf8(subject).ok());
+        let is_new = |subject: &&str| !subject.is_empty() && self.subject.lock().as_deref() != Some(*subject);
+        let wish = subject.map(str::trim).filter(is_new);
+        match wish {
+            Some(subject) if agent::is_offer_unchanged(turn, call) => {
+                // Whatever becomes of it: the session is refreshed with it from now on.
+                self.knows(Some(subject));
+                self.tell(What::Renames(subject.into(), call.clone()));
+            }
+            _ => agent::answer_unchanged(turn, call),
+        }
     }
 
     fn tell(&self, what: What) {
@@ -39,6 +74,8 @@ impl Side {
 /// What happened to it.
 pub(super) enum What {
     Call(CallEvent, CallRef),
+    /// INVITE within the session with another subject, to be answered.
+    Renames(Box<str>, CallRef),
     Bound,
     Message(Box<Assembled>, Answer),
     Sent(u64, Sent),
@@ -71,18 +108,16 @@ impl EndUser for Side {
 impl CallUser for Side {
     fn event(self: Arc<Self>, turn: &mut Turn<'_>, call: &CallRef, event: CallEvent) {
         match event {
-            // What a session says once it stays as it is; a list is for the factory (RFC 5366 §6).
-            CallEvent::Offer(request) => {
-                let content_type = request.header(HeaderName::ContentType).unwrap_or_default();
-                let list = multipart::find(content_type, request.body(), &[LIST_TYPE]);
-                let status = if matches!(list, Ok(Some(_))) { 420 } else { 488 };
-                agent::answer_offer(turn, call, Err(status));
-            }
+            CallEvent::Offer(request) => self.called_again(turn, call, &request),
             CallEvent::Ringing(_)
             | CallEvent::OfferAnswered(_)
             | CallEvent::OfferRefused { .. }
             | CallEvent::Response { .. } => {}
             event => self.tell(What::Call(event, call.clone())),
         }
+    }
+
+    fn hears_subjects(&self) -> bool {
+        true
     }
 }
