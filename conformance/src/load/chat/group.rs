@@ -53,6 +53,8 @@ pub struct GroupReport {
     pub gathered: Duration,
     /// CPU time of the process that was named, while messages were sent.
     pub cpu: Option<Duration>,
+    /// By how many bytes its memory grew while the groups were made and all came in.
+    pub memory: Option<u64>,
 }
 
 impl GroupReport {
@@ -68,6 +70,11 @@ impl GroupReport {
     /// CPU time for each delivered copy, in microseconds.
     pub fn cpu_per_copy(&self) -> Option<f64> {
         Some(self.cpu?.as_secs_f64() * 1e6 / self.copies.count().max(1) as f64)
+    }
+
+    /// Memory of the server for each member that came in, its session and its part of the group included, in bytes.
+    pub fn memory_per_member(&self) -> Option<f64> {
+        Some(self.memory? as f64 / (self.groups * self.members).max(1) as f64)
     }
 
     pub fn to_text(&self) -> String {
@@ -86,6 +93,10 @@ impl GroupReport {
         }
         if let (Some(cpu), Some(each)) = (self.cpu, self.cpu_per_copy()) {
             let _ = writeln!(out, "CPU {:.2} s, {each:.1} us a copy", cpu.as_secs_f64());
+        }
+        if let (Some(memory), Some(each)) = (self.memory, self.memory_per_member()) {
+            let (all, group) = (memory as f64 / 1e6, memory as f64 / self.groups.max(1) as f64 / 1e3);
+            let _ = writeln!(out, "memory {all:.1} MB more, {group:.1} kB a group, {:.1} kB a member", each / 1e3);
         }
         if self.again > 0 {
             let _ = writeln!(out, "{} came again", self.again);
@@ -108,6 +119,10 @@ impl GroupReport {
             json["cpu_s"] = cpu.as_secs_f64().into();
             json["cpu_us_per_copy"] = each.into();
         }
+        if let (Some(memory), Some(each)) = (self.memory, self.memory_per_member()) {
+            json["memory_bytes"] = memory.into();
+            json["memory_bytes_per_member"] = each.into();
+        }
         json.to_string()
     }
 }
@@ -120,6 +135,13 @@ pub(in crate::load) fn cpu_of(pid: u32) -> Option<Duration> {
     let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     // A hundred ticks a second on every Linux there is.
     Some(Duration::from_millis(ticks * 10))
+}
+
+/// Memory that a process has in use, in bytes; `None` where the system does not say.
+fn memory_of(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    value.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Registers all, makes the groups, waits until everybody is in, then makes the load for its time.
@@ -139,6 +161,7 @@ pub async fn run(options: GroupOptions) -> Result<GroupReport, LoadError> {
         user.register().await?;
         users.push(user);
     }
+    let lean = pid.and_then(memory_of);
     let begun = Instant::now();
     let mut background = JoinSet::new();
     let mut opening = JoinSet::new();
@@ -187,6 +210,7 @@ pub async fn run(options: GroupOptions) -> Result<GroupReport, LoadError> {
         gathered.push(Talk { report: GroupReport::default(), ..talk });
     }
     let mut report = GroupReport { groups, members, gathered: begun.elapsed(), ..GroupReport::default() };
+    report.memory = pid.and_then(memory_of).zip(lean).map(|(after, before)| after.saturating_sub(before));
     let before = pid.and_then(cpu_of);
     let pace = Pace::new(options.load.rate, options.load.time, options.load.timeout);
     let mut running = JoinSet::new();
@@ -288,19 +312,27 @@ mod tests {
             let before = own.expect("it is there");
             let spins = (0..40_000_000_u64).fold(0, |sum: u64, n| std::hint::black_box(sum ^ n));
             assert!(cpu_of(std::process::id()).expect("still there") > before, "{spins}");
+            assert!(memory_of(std::process::id()).expect("it has some") > 100_000);
         } else {
-            assert_eq!(own, None);
+            assert_eq!((own, memory_of(std::process::id())), (None, None));
         }
     }
 
     #[test]
     fn figures_are_those_of_the_copies() {
-        let mut report =
-            GroupReport { groups: 2, members: 3, cpu: Some(Duration::from_millis(10)), ..GroupReport::default() };
+        let mut report = GroupReport {
+            groups: 2,
+            members: 3,
+            cpu: Some(Duration::from_millis(10)),
+            memory: Some(600_000),
+            ..GroupReport::default()
+        };
         report.messages.took = Duration::from_secs(2);
         (0..4).for_each(|n| report.copies.record(Duration::from_millis(n + 1)));
         assert_eq!((report.copies_rate(), report.cpu_per_copy()), (2.0, Some(2500.0)));
-        assert!(report.to_text().contains("2 groups of 3") && report.to_text().contains("2500.0 us a copy"));
+        let text = report.to_text();
+        assert!(text.contains("2 groups of 3") && text.contains("2500.0 us a copy"), "{text}");
+        assert!(text.contains("memory 0.6 MB more, 300.0 kB a group, 100.0 kB a member"), "{text}");
         let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("an object");
         assert_eq!((&json["copies"], &json["copies_rate"]), (&4.into(), &2.0.into()));
     }
