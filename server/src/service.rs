@@ -1,6 +1,7 @@
 //! The services, one file each, and which of them a request is for.
 
 pub mod agent;
+pub mod broadcast;
 pub mod capability;
 pub mod chat;
 pub mod drain;

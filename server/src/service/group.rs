@@ -53,6 +53,7 @@ use crate::shard::Turn;
 
 pub use account::explain;
 pub use erase::{Erased, erase, exported};
+pub(super) use factory::warning_of;
 use news::{Answering, News};
 pub use page::Attempt;
 pub use roster::Conference;
@@ -128,6 +129,11 @@ impl Groups {
             any: AtomicBool::new(true),
             counts: Counts::default(),
         }
+    }
+
+    /// Whom one message to a list may be for.
+    pub fn most_recipients(&self) -> usize {
+        self.settings.limits.members
     }
 
     /// Groups in use.
@@ -213,7 +219,7 @@ pub fn request(turn: &mut Turn<'_>, request: Request, place: Place) {
         }
         (Place::Focus(id), Method::Subscribe) => roster::subscribe(turn, request, user, &id),
         (_, Method::Options) => super::options::for_server(turn, request),
-        (Place::Factory, Method::Message) => turn.answer(request.key, &message, 404),
+        (Place::Factory, Method::Message) => super::broadcast::message(turn, request, user),
         _ => {
             let reply = Reply::new(&message, 405, &core.tag()).header(HeaderName::Allow, ALLOW);
             turn.respond(request.key, 405, reply.finish());
@@ -257,7 +263,7 @@ fn known_user(core: &Core, uri: &Uri<'_>) -> Option<Aor> {
 }
 
 /// Whom an address means: a user of ours, else whoever has it.
-fn anybody(core: &Core, uri: &Uri<'_>) -> Option<Aor> {
+pub(super) fn anybody(core: &Core, uri: &Uri<'_>) -> Option<Aor> {
     known_user(core, uri).or_else(|| Aor::of(uri))
 }
 

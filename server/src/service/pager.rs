@@ -12,7 +12,7 @@ use chappe_sip::layer::ServerKey;
 use chappe_sip::proxy::{self, Forward, Routed, Target};
 use chappe_sip::registrar::{Binding, targets};
 use chappe_sip::{Flow, HeaderName, Message, Reply, Uri};
-use chappe_store::{NewMessage, Outcome, Receipt, ReceiptState, Settlement};
+use chappe_store::{NewMessage, Outcome, Receipt, ReceiptState, Settlement, StoreError};
 use smallvec::SmallVec;
 
 use crate::core::{Core, epoch_ms, epoch_seconds};
@@ -306,7 +306,7 @@ impl Pager {
         let taken = Kept::new(&self.step(Kind::Taken, None, 202));
         let revision = self.facts.revises.clone();
         core.runtime.clone().spawn(async move {
-            let result = put(&core, messages, revision).await;
+            let result = put_allowed(&core, messages, revision).await;
             if result.as_ref().is_ok_and(|ids| ids.first().is_some_and(Option::is_some)) {
                 core.recent.keep(taken);
             }
@@ -403,16 +403,19 @@ fn own_copy(message: &NewMessage, device: &str) -> NewMessage {
     }
 }
 
-/// Stores a message and its copies in one write; their ids, or the status of the refusal. `revision`: the message that
-/// this one changes or recalls.
-async fn put(core: &Arc<Core>, messages: Vec<NewMessage>, revision: Option<Box<str>>) -> Result<Vec<Option<u64>>, u16> {
-    if let (Some(id), Some(message)) = (revision, messages.first()) {
-        match rights::may_revise(core, &message.sender, &message.recipient, &id).await {
-            Ok(true) => {}
-            Ok(false) => return Err(403),
-            Err(error) => return Err(store_status(&error)),
-        }
-    }
+/// Stores a message with its copies if its sender may send it. `revision`: the message that it changes or recalls. `Err` is the
+/// status of the refusal.
+pub(super) async fn put_allowed(
+    core: &Arc<Core>,
+    messages: Vec<NewMessage>,
+    revision: Option<Box<str>>,
+) -> Result<Vec<Option<u64>>, u16> {
+    rights::check(core, &messages, revision.as_deref()).await?;
+    put(core, messages).await.map_err(|error| store_status(&error))
+}
+
+/// Stores messages in one write; their ids.
+async fn put(core: &Arc<Core>, messages: Vec<NewMessage>) -> Result<Vec<Option<u64>>, StoreError> {
     let who: Vec<_> = messages.iter().map(|message| (message.recipient.clone(), message.device.clone())).collect();
     // Counted before the write, so that a message that comes now queues behind it.
     who.iter().for_each(|(aor, device)| core.waiting.add(aor, device.as_deref(), 1));
@@ -434,7 +437,7 @@ async fn put(core: &Arc<Core>, messages: Vec<NewMessage>, revision: Option<Box<s
             None => core.waiting.remove(aor, device.as_deref()),
         }
     }
-    result.map_err(|error| store_status(&error))
+    result
 }
 
 /// The write that [`Pager::store`] began has ended.

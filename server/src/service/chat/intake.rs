@@ -91,10 +91,9 @@ impl Lot {
 
     /// Whether its sender may send it.
     async fn check(&self, core: &Core) -> Result<(), NotTaken> {
-        let (Some(id), Some(message)) = (&self.revises, self.messages.first()) else { return Ok(()) };
-        match rights::may_revise(core, &message.sender, &message.recipient, id).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(NotTaken::Forbidden),
+        match rights::check(core, &self.messages, self.revises.as_deref()).await {
+            Ok(()) => Ok(()),
+            Err(403) => Err(NotTaken::Forbidden),
             Err(_) => Err(NotTaken::Busy),
         }
     }

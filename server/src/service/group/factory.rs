@@ -79,13 +79,18 @@ fn refuse(turn: &mut Turn<'_>, request: &Request, refused: Refused) {
 
 /// The Warning of a refusal.
 pub(super) fn warning(core: &Core, refused: Refused) -> Vec<(&'static str, String)> {
+    warning_of(core, refused.warning())
+}
+
+/// The same by code and text.
+pub(in crate::service) fn warning_of(core: &Core, warning: Option<(u16, &str)>) -> Vec<(&'static str, String)> {
     let host = core.settings.domains.first().map_or("localhost", |domain| domain);
     // Clients look for the number within the text.
     let text = |(code, text): (u16, &str)| match code {
         127 => format!("399 {host} \"127 {text}\""),
         code => format!("{code} {host} \"{text}\""),
     };
-    refused.warning().map(|warning| (HeaderName::Warning.as_str(), text(warning))).into_iter().collect()
+    warning.map(|warning| (HeaderName::Warning.as_str(), text(warning))).into_iter().collect()
 }
 
 async fn find_or_make(
