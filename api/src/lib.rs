@@ -29,6 +29,7 @@ mod system;
 pub mod tokens;
 mod trace;
 mod transport;
+pub mod turn;
 mod websocket;
 pub mod xcap;
 

@@ -103,6 +103,9 @@ impl Server {
         let _ = writeln!(config, "[management]\nlisten = \"http://{ip}:{management}\"");
         let _ =
             writeln!(config, "[media]\nlisten = \"udp://{ip}:{}\"", self.found("udp", 1).map_or(0, |addr| addr.port()));
+        let turn = |scheme| self.found(scheme, 2).map_or(0, |addr| addr.port());
+        let (udp, tcp) = (turn("udp"), turn("tcp"));
+        let _ = writeln!(config, "[media.turn]\nlisten = [\"udp://{ip}:{udp}\", \"tcp://{ip}:{tcp}\"]");
         let _ = writeln!(config, "[log]\nlevel = \"info\"\nredact = \"off\"");
         config
     }

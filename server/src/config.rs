@@ -11,7 +11,9 @@ pub mod setting;
 
 use std::path::{Path, PathBuf};
 
-pub use network::{Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme};
+pub use network::{
+    Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme, TurnScheme,
+};
 pub use reader::{Fault, Faults, Origin};
 pub use sections::*;
 pub use setting::{Secret, Size};

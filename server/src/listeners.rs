@@ -12,14 +12,14 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Adds `url` for `service`: `sip`, `http`, `msrp`, `media` or `management`.
+    /// Adds `url` for `service`: `sip`, `http`, `msrp`, `media`, `turn` or `management`.
     pub fn add(&self, service: &str, url: impl Into<String>) {
         self.open.lock().push(Listener { service: service.to_owned(), url: url.into() });
     }
 
     /// All of them, service by service.
     pub fn all(&self) -> Vec<Listener> {
-        let order = ["sip", "http", "msrp", "media", "management"];
+        let order = ["sip", "http", "msrp", "media", "turn", "management"];
         let mut all = self.open.lock().clone();
         all.sort_by_key(|listener| order.iter().position(|service| *service == listener.service));
         all

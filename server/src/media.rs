@@ -5,6 +5,7 @@
 
 pub mod dialect;
 pub mod hook;
+pub mod turn;
 pub mod wiring;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use chappe_sip::Message;
 use chappe_webrtc_gw::Side;
+use chappe_webrtc_gw::io::turn::Relay;
 use chappe_webrtc_gw::io::{Carried, Gateway};
 use parking_lot::Mutex;
 
@@ -24,6 +26,8 @@ const LEARNT: usize = 10_000;
 /// The gateway, and whose calls it carries.
 pub struct Media {
     pub gateway: Arc<Gateway>,
+    /// For browsers that reach nobody else.
+    pub relay: Option<Arc<Relay>>,
     /// Calls by Call-ID and tags, the caller's first.
     dialogs: Mutex<AHashMap<Box<[u8]>, Arc<Carried>>>,
     /// How many dialects a contact has refused before it took one, when a browser called.
@@ -32,8 +36,16 @@ pub struct Media {
 
 impl Media {
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>) -> Media {
-        Media { gateway, dialogs: Mutex::default(), learnt: Mutex::default() }
+    pub fn new(gateway: Arc<Gateway>, relay: Option<Arc<Relay>>) -> Media {
+        Media { gateway, relay, dialogs: Mutex::default(), learnt: Mutex::default() }
+    }
+
+    /// Ends all calls.
+    pub fn stop(&self) {
+        self.gateway.stop();
+        if let Some(relay) = &self.relay {
+            relay.stop();
+        }
     }
 
     /// The call of a response, or of a request within a dialog, with the side that has sent the request.

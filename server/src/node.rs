@@ -30,6 +30,7 @@ use crate::http::Behind;
 use crate::http::identity::HttpIdentity;
 use crate::http::tokens::SignInDoor;
 use crate::listeners::Listeners;
+use crate::media::turn::TurnDoor;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
@@ -63,6 +64,8 @@ pub struct Running {
     identity: Arc<HttpIdentity>,
     /// What tells handsets their configuration.
     handsets: Option<Arc<AutoConfig>>,
+    /// What gives credentials for the relay.
+    turn: Arc<TurnDoor>,
     /// Index of the first WebSocket listener in the transport layer.
     first_http: u16,
     tasks: JoinSet<()>,
@@ -150,7 +153,7 @@ impl Running {
         }
         relay.set_net(msrp.clone());
         core.set_endpoint(relay.endpoint());
-        if let Some(media) = crate::media::wiring::open(&config, &listeners) {
+        if let Some(media) = crate::media::wiring::open(&config, &listeners, &keys.derive("relay")) {
             core.set_media(media);
         }
 
@@ -203,6 +206,7 @@ impl Running {
         };
         let domains = config.domains.iter().map(ToString::to_string).collect();
         let accounts = StoredAccounts::new(stores, domains, changed);
+        let turn = Arc::new(TurnDoor::new(Arc::clone(&core), &config, &keys.derive("relay")));
         let operator = Arc::new(operator::Operator {
             config: Arc::clone(&config),
             core: Arc::clone(&core),
@@ -232,7 +236,7 @@ impl Running {
         net.run(Arc::new(Front(Arc::clone(&core)))).context("cannot open the SIP listeners")?;
         let front = crate::msrp::Front(Arc::clone(&relay));
         msrp.run(Arc::new(front)).context("cannot open the MSRP listeners")?;
-        Ok(Running { operator, core, net, relay, msrp, identity, handsets, first_http, tasks, timers })
+        Ok(Running { operator, core, net, relay, msrp, identity, handsets, turn, first_http, tasks, timers })
     }
 
     pub fn node(&self) -> Arc<dyn Node> {
@@ -275,7 +279,8 @@ impl Running {
         let contacts = chappe_api::contacts::router(self.identity(), contacts);
         let history = Arc::new(HistoryDoor(Arc::clone(&self.core)));
         let history = chappe_api::history::router(self.identity(), history);
-        handsets.into_iter().chain([xcap, contacts, history, tokens]).chain(files).collect()
+        let turn = chappe_api::turn::router(self.identity(), self.turn.clone());
+        handsets.into_iter().chain([xcap, contacts, history, tokens, turn]).chain(files).collect()
     }
 
     /// Why it cannot go on; pends while it can.
@@ -292,7 +297,7 @@ impl Running {
         agent::end_all(&self.core);
         self.relay.stop();
         if let Some(media) = self.core.media() {
-            media.gateway.stop();
+            media.stop();
         }
         // What is under way: requests without a final response, and writes for those that have one.
         while Instant::now() < deadline && (self.core.is_busy() || self.relay.is_busy()) {

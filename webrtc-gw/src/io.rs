@@ -3,6 +3,8 @@
 //! A datagram of the shared port belongs to a call by its source, once a check has come from there, before that by the
 //! ufrag of the check (RFC 8445 §7.3). It is handled on the task that read it, under the lock of its call.
 
+pub mod turn;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -254,6 +256,26 @@ impl Gateway {
             return self.local.ip();
         }
         peer.and_then(way_to).unwrap_or(IpAddr::from([127, 0, 0, 1]))
+    }
+
+    /// A port of the range, or one that the system chooses.
+    fn bind_one(&self) -> io::Result<UdpSocket> {
+        let ip = self.local.ip();
+        let (first, last) = self.settings.ports;
+        let mut latest = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for _ in 0..ATTEMPTS {
+            let turn = self.next_port.fetch_add(1, Ordering::Relaxed) % (usize::from(last.saturating_sub(first)) + 1);
+            let port = if first == 0 { 0 } else { first + turn as u16 };
+            let opened = std::net::UdpSocket::bind((ip, port)).and_then(|socket| {
+                socket.set_nonblocking(true)?;
+                UdpSocket::from_std(socket)
+            });
+            match opened {
+                Ok(socket) => return Ok(socket),
+                Err(error) => latest = error,
+            }
+        }
+        Err(latest)
     }
 
     fn bind_pair(&self) -> io::Result<Pair> {

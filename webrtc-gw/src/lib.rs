@@ -13,6 +13,7 @@ pub mod rtp;
 pub mod srtp;
 pub mod stun;
 pub mod transcode;
+pub mod turn;
 
 pub use bridge::{Bridge, Counters, Ended, Path, Side, Transmit};
 pub use dtls::{Crypto, Dtls};

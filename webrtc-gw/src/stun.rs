@@ -7,21 +7,21 @@ use ring::hmac;
 /// Longest message that is read, in bytes; a check of a browser has about a hundred.
 pub const MAX_SIZE: usize = 1280;
 
-const HEADER: usize = 20;
-const COOKIE: u32 = 0x2112_a442;
+pub(crate) const HEADER: usize = 20;
+pub(crate) const COOKIE: u32 = 0x2112_a442;
 
 const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
-const USERNAME: u16 = 0x0006;
-const MESSAGE_INTEGRITY: u16 = 0x0008;
-const ERROR_CODE: u16 = 0x0009;
-const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
-const XOR_MAPPED_ADDRESS: u16 = 0x0020;
+pub(crate) const USERNAME: u16 = 0x0006;
+pub(crate) const MESSAGE_INTEGRITY: u16 = 0x0008;
+pub(crate) const ERROR_CODE: u16 = 0x0009;
+pub(crate) const UNKNOWN_ATTRIBUTES: u16 = 0x000a;
+pub(crate) const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const PRIORITY: u16 = 0x0024;
 const USE_CANDIDATE: u16 = 0x0025;
-const FINGERPRINT: u16 = 0x8028;
+pub(crate) const FINGERPRINT: u16 = 0x8028;
 
 /// Why bytes are no Binding request that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,13 +112,7 @@ impl<'a> Request<'a> {
     /// Whether its MESSAGE-INTEGRITY was made with this password.
     #[must_use]
     pub fn is_signed_with(&self, password: &[u8]) -> bool {
-        let Some(at) = self.integrity else { return false };
-        let Some(tag) = self.bytes.get(at + 4..at + 24) else { return false };
-        let mut signed = self.bytes[..at].to_vec();
-        // §14.5: the length as if nothing came behind it.
-        let length = (at + 24 - HEADER) as u16;
-        signed[2..4].copy_from_slice(&length.to_be_bytes());
-        hmac::verify(&key(password), &signed, tag).is_ok()
+        self.integrity.is_some_and(|at| is_signed(self.bytes, at, password))
     }
 
     /// A success response that names `seen`, signed where there is a password.
@@ -166,14 +160,14 @@ pub fn request(transaction: [u8; 12], username: &str, password: &[u8], use_candi
     finish(message, Some(password))
 }
 
-fn head(bytes: &[u8]) -> Option<(u16, u16, u32)> {
+pub(crate) fn head(bytes: &[u8]) -> Option<(u16, u16, u32)> {
     let head = bytes.get(..HEADER)?;
     let word = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
     Some((word(0), word(2), u32::from_be_bytes([head[4], head[5], head[6], head[7]])))
 }
 
 /// Name, value and where the next one begins.
-fn attribute(bytes: &[u8], at: usize) -> Option<(u16, &[u8], usize)> {
+pub(crate) fn attribute(bytes: &[u8], at: usize) -> Option<(u16, &[u8], usize)> {
     let head = bytes.get(at..at + 4)?;
     let (name, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
     let value = bytes.get(at + 4..at + 4 + usize::from(length))?;
@@ -181,18 +175,18 @@ fn attribute(bytes: &[u8], at: usize) -> Option<(u16, &[u8], usize)> {
     (next <= bytes.len()).then_some((name, value, next))
 }
 
-fn push(message: &mut Vec<u8>, name: u16, value: &[u8]) {
+pub(crate) fn push(message: &mut Vec<u8>, name: u16, value: &[u8]) {
     message.extend(name.to_be_bytes());
     message.extend((value.len() as u16).to_be_bytes());
     message.extend(value);
     message.resize(message.len().next_multiple_of(4), 0);
 }
 
-fn set_length(message: &mut [u8], length: usize) {
+pub(crate) fn set_length(message: &mut [u8], length: usize) {
     message[2..4].copy_from_slice(&(length as u16).to_be_bytes());
 }
 
-fn finish(mut message: Vec<u8>, password: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn finish(mut message: Vec<u8>, password: Option<&[u8]>) -> Vec<u8> {
     if let Some(password) = password {
         let length = message.len() + 24 - HEADER;
         set_length(&mut message, length);
@@ -206,12 +200,21 @@ fn finish(mut message: Vec<u8>, password: Option<&[u8]>) -> Vec<u8> {
     message
 }
 
+/// Whether the MESSAGE-INTEGRITY that begins at `at` was made with this key (§14.5).
+pub(crate) fn is_signed(bytes: &[u8], at: usize, password: &[u8]) -> bool {
+    let (Some(before), Some(tag)) = (bytes.get(..at), bytes.get(at + 4..at + 24)) else { return false };
+    let mut signed = before.to_vec();
+    // The length as if nothing came behind it.
+    set_length(&mut signed, at + 24 - HEADER);
+    hmac::verify(&key(password), &signed, tag).is_ok()
+}
+
 fn key(password: &[u8]) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password)
 }
 
 /// XOR-MAPPED-ADDRESS (§14.2); `mask` is the cookie and the transaction.
-fn xor_address(address: SocketAddr, mask: &[u8]) -> Vec<u8> {
+pub(crate) fn xor_address(address: SocketAddr, mask: &[u8]) -> Vec<u8> {
     let mut value = vec![0, if address.is_ipv4() { 1 } else { 2 }];
     value.extend((address.port() ^ (COOKIE >> 16) as u16).to_be_bytes());
     let octets: &[u8] = match address.ip() {
@@ -223,7 +226,7 @@ fn xor_address(address: SocketAddr, mask: &[u8]) -> Vec<u8> {
 }
 
 /// FINGERPRINT (§14.7): CRC-32 of ISO-HDLC, mixed with the letters STUN.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
         let mut n = 0;

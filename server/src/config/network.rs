@@ -20,6 +20,11 @@ impl Network {
         Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
     ];
 
+    /// Address and length of the prefix.
+    pub fn parts(&self) -> (IpAddr, u8) {
+        (self.address, self.prefix)
+    }
+
     /// Whether `address` is in the network; an IPv4 address written as IPv6 (`::ffff:10.0.0.1`) counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
@@ -109,6 +114,11 @@ choice! {
 choice! {
     /// What the media listener speaks.
     pub enum MediaScheme { Udp = "udp" }
+}
+
+choice! {
+    /// What listeners of the relay speak.
+    pub enum TurnScheme { Udp = "udp", Tcp = "tcp" }
 }
 
 choice! {

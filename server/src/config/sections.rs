@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::network::{Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme};
+use super::network::{
+    Domain, Host, HttpScheme, Listen, ManagementScheme, MediaScheme, MsrpScheme, Network, SipScheme, TurnScheme,
+};
 use super::schema::{choice, section};
 use super::setting::{Example, Secret, Size, Table, Tables};
 
@@ -630,6 +632,31 @@ section! {
         /// Whether anybody may ask the port for the address that it sees (STUN, RFC 8489). The answer is twice as long as the
         /// question, whoever it is sent to; browsers need none to reach the server.
         pub stun: bool = false;
+        pub turn: Table<Turn> = Table::default();
+    }
+}
+
+section! {
+    /// A relay for media of browsers that reach nobody else (TURN, RFC 8656). Users get credentials for it at `/oneapi/turn/v1`.
+    pub struct Turn {
+        /// Where to listen: "udp://" or "tcp://" with address and port. Port 0 lets the system choose. Empty: there is no relay.
+        pub listen: Vec<Listen<TurnScheme>> = vec![Listen::any(TurnScheme::Udp, 3478), Listen::any(TurnScheme::Tcp, 3478)];
+        /// What clients are told instead of the listeners, as for a relay elsewhere that knows `secret`.
+        pub uris: Vec<String> = Vec::new() => Example(r#"["turn:turn.example.com:3478?transport=tcp"]"#);
+        /// From which credentials are made; relays that know it take them (`use-auth-secret` of others). By default one that is derived
+        /// from the key of this node.
+        pub secret: Option<Secret> = None => Example(r#""…""#);
+        /// How long new allocations can be made with credentials.
+        pub credential_lifetime: Duration = hours(1) => minutes(1)..=days(7);
+        /// Allocations at once.
+        pub max_allocations: u32 = 1000 => 1..=50_000;
+        /// Allocations of one user at once. A browser has one or two for each call.
+        pub max_per_user: u32 = 10 => 1..=1000;
+        /// Bytes a second, each way, of one allocation; more is dropped.
+        pub rate: Size = Size::mib(1) => Size::kib(4)..=Size::mib(1000);
+        /// Networks that are not public, and may be sent to all the same: peers of a site. The addresses of the relay itself and the media
+        /// port can be sent to in any case.
+        pub peers: Vec<Network> = Vec::new() => Example(r#"["10.1.0.0/16"]"#);
     }
 }
 
