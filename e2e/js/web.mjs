@@ -23,7 +23,33 @@ function pretendToPush(endpoint) {
   Notification.requestPermission = async () => 'granted';
 }
 
-async function open(number, { url, dark, phone, wide, language, pushService }) {
+/** The microphone gives a tone of so many Hz. */
+function pretendToSay(hz) {
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (constraints) => {
+    const audio = new AudioContext();
+    await audio.resume();
+    const out = new MediaStreamAudioDestinationNode(audio);
+    const oscillator = new OscillatorNode(audio, { frequency: hz });
+    oscillator.connect(new GainNode(audio, { gain: 0.4 })).connect(out);
+    oscillator.start();
+    if (constraints.video) (await ask({ video: true })).getTracks().forEach((track) => out.stream.addTrack(track));
+    return out.stream;
+  };
+}
+
+/** Calls go by the relay of the server and nothing else. */
+function goByRelay() {
+  const Direct = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Direct {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: 'relay' });
+      window.connection = this;
+    }
+  };
+}
+
+async function open(number, { url, dark, phone, wide, language, pushService, tone, relay }) {
   const context = await browser.newContext({
     ignoreHTTPSErrors: true,
     locale: language ?? 'en',
@@ -34,6 +60,8 @@ async function open(number, { url, dark, phone, wide, language, pushService }) {
   });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
+  if (tone) await page.addInitScript(pretendToSay, tone);
+  if (relay) await page.addInitScript(goByRelay);
   if (pushService) await page.addInitScript(pretendToPush, pushService);
   overhear(number, page);
   const own = new URL(url).host;
@@ -188,6 +216,35 @@ const actions = {
         const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
         if (peak > 0.05) return peak;
         await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+  },
+  /** The strongest frequency that comes from the other side, once it is clearly one. */
+  async hearsTone(page) {
+    await page.locator('.call video').first().waitFor({ state: 'attached' });
+    return page.evaluate(async () => {
+      const audio = new AudioContext();
+      await audio.resume();
+      const scope = new AnalyserNode(audio, { fftSize: 8192, smoothingTimeConstant: 0 });
+      new MediaStreamAudioSourceNode(audio, { mediaStream: document.querySelector('.call video').srcObject }).connect(scope);
+      const bins = new Float32Array(scope.frequencyBinCount);
+      for (;;) {
+        scope.getFloatFrequencyData(bins);
+        const best = bins.reduce((most, level, at) => (level > bins[most] ? at : most), 0);
+        if (bins[best] > -45) return Math.round((best * audio.sampleRate) / scope.fftSize);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    });
+  },
+  /** How the chosen way of a call that goes by the relay begins: the kinds of candidates, and what the browser speaks to the relay. */
+  async path(page) {
+    return page.evaluate(async () => {
+      for (;;) {
+        const stats = await window.connection.getStats();
+        const pairs = [...stats.values()].filter((one) => one.type === 'candidate-pair' && one.nominated && one.state === 'succeeded');
+        const local = pairs.length > 0 ? stats.get(pairs[0].localCandidateId) : undefined;
+        if (local) return { kind: local.candidateType, relayProtocol: local.relayProtocol };
+        await new Promise((resolve) => setTimeout(resolve, 50));
       }
     });
   },

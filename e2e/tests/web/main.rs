@@ -4,6 +4,7 @@ mod back;
 mod files;
 mod groups;
 mod people;
+mod relay;
 
 use chappe_e2e::web::WebClients;
 use chappe_e2e::{Phone, Server, Transport};

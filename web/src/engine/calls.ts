@@ -1,4 +1,4 @@
-// Voice and video calls, one at a time. Media goes from browser to browser; the server passes the descriptions on.
+// Voice and video calls, one at a time. Media goes from browser to browser, or by a relay; the server passes the descriptions on.
 
 import { signal, type Signal } from '@preact/signals';
 import { type Invitation, Inviter, type Session as SipSession, SessionState, UserAgent, Web } from 'sip.js';
@@ -47,6 +47,8 @@ export class Calls {
   constructor(
     private readonly agent: UserAgent,
     private readonly domain: string,
+    /** What has to be there before a connection is described. */
+    private readonly ready: () => Promise<void>,
   ) {}
 
   call(peer: string, video: boolean): void {
@@ -60,9 +62,9 @@ export class Calls {
     const rings = (response: IncomingResponse) => {
       if ((response.message.statusCode ?? 0) > 100 && this.session === inviter) this.show({ state: 'ringing' });
     };
-    inviter.invite({ requestDelegate: { onProgress: rings, onReject: refused } }).catch((error: unknown) => {
-      this.over(inviter, isRefusal(error) ? 'microphone' : 'failed');
-    });
+    void this.ready()
+      .then(() => (this.session === inviter ? inviter.invite({ requestDelegate: { onProgress: rings, onReject: refused } }) : undefined))
+      .catch((error: unknown) => this.over(inviter, isRefusal(error) ? 'microphone' : 'failed'));
   }
 
   /** Somebody calls. */
@@ -79,8 +81,9 @@ export class Calls {
     const session = this.session as Invitation | undefined;
     if (!session || this.current.value?.state !== 'incoming') return;
     this.show({ camera: video });
-    session
-      .accept({ sessionDescriptionHandlerOptions: { constraints: { audio: true, video } } })
+    const options = { sessionDescriptionHandlerOptions: { constraints: { audio: true, video } } };
+    void this.ready()
+      .then(() => (this.session === session ? session.accept(options) : undefined))
       .catch((error: unknown) => this.over(session, isRefusal(error) ? 'microphone' : 'failed'));
   }
 

@@ -65,6 +65,7 @@ export class Phone {
   constructor(
     readonly account: Account,
     private readonly events: PhoneEvents,
+    media: RTCConfiguration,
   ) {
     const uri = UserAgent.makeURI(`sip:${account.user}`);
     if (!uri) throw new Error(`not an address: ${account.user}`);
@@ -81,7 +82,7 @@ export class Phone {
       // No server of somebody else is told who calls whom.
       sessionDescriptionHandlerFactoryOptions: {
         iceGatheringTimeout: 1000,
-        peerConnectionConfiguration: { iceServers: [], bundlePolicy: 'max-bundle' },
+        peerConnectionConfiguration: media,
       },
       // Losses are ours to mend.
       reconnectionAttempts: 0,

@@ -10,9 +10,10 @@ import { Groups } from './groups';
 import { Http } from './http';
 import { Line } from './line';
 import type { Conversation } from './model';
-import { type Account, Phone, type PhoneState } from './phone';
+import { type Account, Phone, type PhoneEvents, type PhoneState } from './phone';
 import { Presence } from './presence';
 import { pushAddress, pushKey, subscribePush, unsubscribePush } from './push';
+import { Relays } from './relays';
 import { Uploads } from './uploads';
 
 const KEY = 'chappe.account';
@@ -31,6 +32,7 @@ export class Session {
   readonly contacts: Contacts;
   readonly presence: Presence;
   private readonly phone: Phone;
+  private readonly relays: Relays;
   private readonly stopWanting: () => void;
   private pushKey: string | undefined;
   private leaving: ReturnType<typeof setTimeout> | undefined;
@@ -42,15 +44,18 @@ export class Session {
     send: (phone: Phone) => void,
   ) {
     const { user, instance } = account;
-    this.phone = new Phone(account, {
+    const http = new Http(account);
+    this.relays = new Relays(user, http);
+    const events: PhoneEvents = {
       state: (state) => this.turned(state),
       message: (message) => chat.receive(message),
       call: (invitation) => this.calls.take(invitation),
       capabilities: (features) => (this.pushKey = pushKey(features)),
-    });
+    };
+    this.phone = new Phone(account, events, this.relays.configuration);
     send(this.phone);
-    const [line, http] = [new Line(this.phone), new Http(account)];
-    this.calls = new Calls(this.phone.agent, this.domain);
+    const line = new Line(this.phone);
+    this.calls = new Calls(this.phone.agent, this.domain, () => this.relays.ready());
     this.calls.onOver = (record) => void chat.note(record);
     this.groups = new Groups(user, line, chat);
     this.uploads = new Uploads(http, db, chat);
@@ -152,6 +157,9 @@ export class Session {
       this.presence.arrived();
       void this.uploads.run();
       void this.contacts.load().catch(() => undefined);
+      // A server that was started again may have another secret.
+      this.relays.forget();
+      void this.relays.ready();
     } else if (was === 'online') {
       this.groups.left();
       this.presence.left();
