@@ -17,6 +17,7 @@ pub mod files;
 pub mod history;
 pub mod identity;
 pub mod management;
+mod media;
 mod node;
 mod openapi;
 mod pages;
@@ -39,6 +40,7 @@ pub use erasure::{
 };
 pub use error::NodeError;
 pub use explain::{Explanation, FateEvent, Hop, HopProtocol, RecentMessage, WaitReason, WaitsFor};
+pub use media::{MediaCall, MediaDialect, MediaSide};
 pub use node::*;
 pub use presence::{PresenceOf, PublicationOf, WatcherOf};
 pub use push::{PushDecision, PushDevice, PushOf, PushTested};

@@ -38,6 +38,7 @@ pub fn router(node: Arc<dyn Node>, tokens: Vec<String>) -> Router {
         .route("/api/groups/{id}", get(group))
         .route("/api/msrp", get(msrp_sessions))
         .route("/api/msrp/{id}", delete(end_msrp_session))
+        .route("/api/media", get(media_calls))
         .route("/api/files", get(files))
         .route("/api/files/{id}", delete(remove_file))
         .route("/api/explain/{id}", get(explain))
@@ -176,6 +177,10 @@ async fn groups(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl 
 
 async fn group(State(node): Shared, Path(id): Path<String>) -> Result<impl IntoResponse, NodeError> {
     node.group(&id).await.map(Json)
+}
+
+async fn media_calls(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {
+    node.media_calls(page).await.map(Json)
 }
 
 async fn msrp_sessions(State(node): Shared, PageQuery(page): PageQuery) -> Result<impl IntoResponse, NodeError> {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
-    ConformanceReport, ErasureReceipt, Explanation, Export, NodeError, PresenceOf, PushOf, PushTested, RecentMessage,
-    SignedOut, System, TracePacket, UserDevice, WaitReason,
+    ConformanceReport, ErasureReceipt, Explanation, Export, MediaCall, NodeError, PresenceOf, PushOf, PushTested,
+    RecentMessage, SignedOut, System, TracePacket, UserDevice, WaitReason,
 };
 
 /// The running server.
@@ -46,6 +46,9 @@ pub trait Node: Send + Sync + 'static {
 
     /// Ends a session of the MSRP relay: what comes for it is refused from then on.
     async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError>;
+
+    /// Calls whose media is carried, in the order of their numbers.
+    async fn media_calls(&self, page: Page) -> Result<List<MediaCall>, NodeError>;
 
     /// What the devices of a user have published, and who watches.
     async fn presence(&self, aor: &str) -> Result<PresenceOf, NodeError>;

@@ -10,6 +10,7 @@ mod conformance;
 mod csv;
 mod inspect;
 mod load;
+mod media;
 pub mod output;
 mod place;
 mod serve;
@@ -78,6 +79,9 @@ enum Command {
     /// Show the sessions of the MSRP relay, or end one
     #[command(subcommand)]
     Msrp(MsrpCommand),
+    /// Show the calls whose media goes through the server
+    #[command(subcommand)]
+    Media(MediaCommand),
     /// Show what the devices of a user have published, and who watches
     #[command(after_help = "Examples:\n  chappe presence bob@example.com\n  chappe presence bob@example.com --json")]
     Presence(Presence),
@@ -161,6 +165,19 @@ struct OfGroup {
     limit: usize,
     #[command(flatten)]
     inspect: Inspect,
+}
+
+#[derive(Debug, Subcommand)]
+enum MediaCommand {
+    /// Show the calls with their parties, codecs, packets and losses
+    #[command(after_help = "Examples:\n  chappe media list\n  chappe media list --json")]
+    List {
+        /// Print at most this many
+        #[arg(long, value_name = "N", default_value_t = 1000)]
+        limit: usize,
+        #[command(flatten)]
+        inspect: Inspect,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -274,6 +291,7 @@ fn run(command: Command) -> anyhow::Result<u8> {
         Command::Queue(of) => soon(inspect::queue(of)),
         Command::Groups(of) => soon(inspect::groups(of)),
         Command::Msrp(command) => soon(inspect::msrp(command)),
+        Command::Media(command) => soon(media::run(command)),
         Command::Presence(presence) => soon(inspect::presence(presence)),
         Command::Push(command) => soon(inspect::push(command)),
         Command::Files(command) => soon(inspect::files(command)),

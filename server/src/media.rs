@@ -5,6 +5,7 @@
 
 pub mod dialect;
 pub mod hook;
+pub mod list;
 pub mod turn;
 pub mod wiring;
 

@@ -82,6 +82,49 @@ pub struct Counters {
     pub bad: u64,
     /// Good packets that could not be passed on: no such codec agreed upon, the other side not ready.
     pub dropped: u64,
+    /// Packets that never came, by their sequence numbers; late ones are taken off again.
+    pub lost: u64,
+}
+
+/// A synchronisation source that has been heard.
+struct Source {
+    section: usize,
+    side: Side,
+    /// The sequence number that came first, and the highest one, with the turns of the 16 bits before it (RFC 3550 §A.1).
+    first: u64,
+    highest: u64,
+    received: u64,
+}
+
+impl Source {
+    fn new(section: usize, side: Side, header: &Header) -> Source {
+        // Room for packets that were overtaken by the first.
+        let first = (1 << 16) + u64::from(header.sequence);
+        Source { section, side, first, highest: first, received: 0 }
+    }
+
+    fn count(&mut self, sequence: u16) {
+        let ahead = sequence.wrapping_sub(self.highest as u16) as i16;
+        if ahead > 0 {
+            self.highest += ahead as u64;
+        } else {
+            self.first = self.first.min(self.highest.saturating_sub(u64::from(ahead.unsigned_abs())));
+        }
+        self.received += 1;
+    }
+
+    /// §A.3.
+    fn lost(&self) -> u64 {
+        (self.highest - self.first + 1).saturating_sub(self.received)
+    }
+}
+
+/// A section as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SectionReport {
+    pub video: bool,
+    /// What each side speaks, as descriptions call it.
+    pub codecs: [String; 2],
 }
 
 /// A section that is open.
@@ -89,6 +132,8 @@ pub struct Counters {
 pub(crate) struct Section {
     pub(crate) video: bool,
     pub(crate) open: bool,
+    /// What each side speaks.
+    pub(crate) codecs: [String; 2],
     /// The payload type that goes out for one that comes in, from each side.
     pub(crate) payloads: [PayloadMap; 2],
     pub(crate) transcoders: [Option<Transcoder>; 2],
@@ -108,8 +153,7 @@ pub struct Bridge {
     pub(crate) crypto: Crypto,
     pub(crate) legs: [Leg; 2],
     pub(crate) sections: Vec<Section>,
-    /// The section of a source that has been heard, with the side it was heard from.
-    sources: AHashMap<u32, usize>,
+    sources: AHashMap<u32, Source>,
     outbox: VecDeque<Transmit>,
     reached: Vec<(Side, SocketAddr)>,
     counters: [Counters; 2],
@@ -216,7 +260,7 @@ impl Bridge {
         };
         section.latch(from, is_rtcp);
         if let Some(source) = (!is_rtcp).then(|| Header::parse(&packet)).flatten() {
-            self.remember(source.ssrc, index);
+            self.remember(side, &source, index);
         }
         self.pass(side, index, packet, is_rtcp)
     }
@@ -224,24 +268,28 @@ impl Bridge {
     /// By its payload type, which is another in each section of a bundle.
     fn section_of(&mut self, side: Side, packet: &[u8]) -> Option<usize> {
         let header = Header::parse(packet)?;
-        if let Some(index) = self.sources.get(&header.ssrc) {
-            return Some(*index);
+        if let Some(source) = self.sources.get(&header.ssrc) {
+            return Some(source.section);
         }
         let payload = usize::from(header.payload_type);
         let has = |section: &Section| section.open && section.payloads[side.index()].0[payload] != NONE;
         // What nobody agreed upon belongs somewhere, to be counted there.
         let index = self.sections.iter().position(has).unwrap_or_default();
-        self.remember(header.ssrc, index);
+        self.remember(side, &header, index);
         Some(index)
     }
 
     fn section_of_report(&self, packet: &[u8]) -> usize {
-        rtp::rtcp_sources(packet).find_map(|source| self.sources.get(&source).copied()).unwrap_or_default()
+        rtp::rtcp_sources(packet)
+            .find_map(|source| self.sources.get(&source).map(|source| source.section))
+            .unwrap_or_default()
     }
 
-    fn remember(&mut self, source: u32, section: usize) {
-        if self.sources.len() < SOURCES || self.sources.contains_key(&source) {
-            self.sources.insert(source, section);
+    fn remember(&mut self, side: Side, header: &Header, section: usize) {
+        if let Some(source) = self.sources.get_mut(&header.ssrc) {
+            source.section = section;
+        } else if self.sources.len() < SOURCES {
+            self.sources.insert(header.ssrc, Source::new(section, side, header));
         }
     }
 
@@ -262,6 +310,9 @@ impl Bridge {
         }
         let header = Header::parse(&packet)?;
         counters.packets_in += 1;
+        if let Some(source) = self.sources.get_mut(&header.ssrc) {
+            source.count(header.sequence);
+        }
         let Some(section) = section.filter(|section| section.open) else {
             counters.dropped += 1;
             return Some(());
@@ -385,7 +436,15 @@ impl Bridge {
 
     #[must_use]
     pub fn counters(&self, side: Side) -> Counters {
-        self.counters[side.index()]
+        let lost = self.sources.values().filter(|source| source.side == side).map(Source::lost).sum();
+        Counters { lost, ..self.counters[side.index()] }
+    }
+
+    /// The sections that are open.
+    #[must_use]
+    pub fn sections(&self) -> Vec<SectionReport> {
+        let open = self.sections.iter().filter(|section| section.open);
+        open.map(|section| SectionReport { video: section.video, codecs: section.codecs.clone() }).collect()
     }
 
     /// Whether a browser on that side can be sent to: its handshake is complete. A phone always.

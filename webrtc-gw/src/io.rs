@@ -18,7 +18,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::bridge::{Bridge, Counters, Path, Side};
+use crate::bridge::{Bridge, Counters, Path, SectionReport, Side};
 use crate::dtls::Crypto;
 use crate::negotiate::{Call, Dialect, Locals, Refusal};
 use crate::stun;
@@ -117,6 +117,15 @@ pub struct Carried {
     since: SystemTime,
     gateway: Weak<Gateway>,
     seen: [Option<IpAddr>; 2],
+    label: Label,
+}
+
+/// By what an operator knows a call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Label {
+    pub call_id: Box<str>,
+    pub caller: Box<str>,
+    pub callee: Box<str>,
 }
 
 #[derive(Clone)]
@@ -130,8 +139,10 @@ struct Pair {
 #[derive(Debug, Clone)]
 pub struct CallReport {
     pub id: u64,
+    pub label: Label,
     pub since: SystemTime,
     pub dialects: [Dialect; 2],
+    pub sections: Vec<SectionReport>,
     /// Whether packets can go to each side.
     pub ready: [bool; 2],
     pub transcoded: bool,
@@ -195,6 +206,7 @@ impl Gateway {
         self: &Arc<Self>,
         dialects: [Dialect; 2],
         seen: [Option<IpAddr>; 2],
+        label: Label,
     ) -> Result<Arc<Carried>, MediaError> {
         let random = SystemRandom::new();
         let fill = Box::new(move |bytes: &mut [u8]| {
@@ -218,6 +230,7 @@ impl Gateway {
             since: wall_clock(),
             gateway: Arc::downgrade(self),
             seen,
+            label,
         });
         table.calls.insert(carried.id, Arc::clone(&carried));
         drop(table);
@@ -455,8 +468,10 @@ impl Carried {
         let bridge = call.bridge();
         CallReport {
             id: self.id,
+            label: self.label.clone(),
             since: self.since,
             dialects: call.dialects(),
+            sections: bridge.sections(),
             ready: [bridge.is_ready(Side::Caller), bridge.is_ready(Side::Callee)],
             transcoded: bridge.is_transcoded(),
             counters: [bridge.counters(Side::Caller), bridge.counters(Side::Callee)],

@@ -381,6 +381,11 @@ impl Call {
         let section = &mut self.bridge.sections[index];
         (section.video, section.open) = (kind == "video", true);
         let (answerer, offerer) = (from.index(), from.other().index());
+        let main = payloads.iter().find(|pair| !pair.codec.is_auxiliary()).or(payloads.first());
+        let (ours, theirs) = transcoded.as_ref().map_or((main, main), |(ours, theirs)| (Some(ours), Some(theirs)));
+        for (side, pair) in [(offerer, ours), (answerer, theirs)] {
+            section.codecs[side] = pair.map_or_else(String::new, |pair| pair.codec.name.to_string());
+        }
         let mut maps = [PayloadMap::default(), PayloadMap::default()];
         for pair in payloads.iter().filter(|_| transcoded.is_none()) {
             maps[answerer].0[usize::from(pair.answered & 127)] = pair.offered;

@@ -103,6 +103,10 @@ impl Node for Fake {
         Ok(List { items: vec![], next: None })
     }
 
+    async fn media_calls(&self, _page: Page) -> Result<List<MediaCall>, NodeError> {
+        Ok(List { items: Vec::new(), next: None })
+    }
+
     async fn msrp_sessions(&self, _page: Page) -> Result<List<MsrpSession>, NodeError> {
         Ok(List { items: vec![], next: None })
     }

@@ -376,7 +376,7 @@ pub(super) fn console(options: &Inspect) -> anyhow::Result<u8> {
 }
 
 /// Up to `limit` items of a list.
-async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> anyhow::Result<Vec<T>> {
+pub(super) async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> anyhow::Result<Vec<T>> {
     let mut items = Vec::new();
     let mut after = String::new();
     let mark = if path.contains('?') { '&' } else { '?' };
@@ -392,7 +392,7 @@ async fn pages<T: DeserializeOwned>(admin: &Admin, path: &str, limit: usize) -> 
     Ok(items)
 }
 
-fn show<T: Serialize>(
+pub(super) fn show<T: Serialize>(
     options: &OfUser,
     items: &[T],
     none: &str,

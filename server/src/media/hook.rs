@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use chappe_sip::header::NameAddr;
 use chappe_sip::layer::Dest;
-use chappe_sip::{Edit, Flow, HeaderName, Message, Method};
-use chappe_webrtc_gw::io::{Carried, MediaError};
+use chappe_sip::{Aor, Edit, Flow, HeaderName, Message, Method};
+use chappe_webrtc_gw::io::{Carried, Label, MediaError};
 use chappe_webrtc_gw::{Dialect, Side};
 use smallvec::SmallVec;
 
@@ -87,7 +88,7 @@ impl Branches {
         if let Some(stale) = branch.carried.take() {
             stale.close();
         }
-        let carried = media.gateway.begin([caller, dialect], seen)?;
+        let carried = media.gateway.begin([caller, dialect], seen, label(request))?;
         branch.carried = Some(Arc::clone(&carried));
         match description(request) {
             // The device makes the offer, in its answer.
@@ -187,6 +188,16 @@ impl Branches {
             }
         }
     }
+}
+
+/// By what an operator knows the call.
+fn label(request: &Message) -> Label {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+    let user = |address: Option<NameAddr<'_>>| {
+        let aor = address.and_then(|address| Aor::of(&address.parse_uri().ok()?));
+        aor.map_or_else(Box::default, |aor| aor.as_str().into())
+    };
+    Label { call_id: text(request.call_id()), caller: user(request.from()), callee: user(request.to()) }
 }
 
 /// A request within a dialog.

@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use chappe_api::{
-    Accounts, ConformanceReport, Counts, ErasureReceipt, Explanation, FateEvent, File, Group, List, MessageCounts,
-    MsrpSession, Node, NodeError, Page, PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue, Readiness,
-    RecentMessage, Registered, SignedOut, Status, System, TraceLine, TracePacket, UserDevice, Waiting,
+    Accounts, ConformanceReport, Counts, ErasureReceipt, Explanation, FateEvent, File, Group, List, MediaCall,
+    MessageCounts, MsrpSession, Node, NodeError, Page, PresenceOf, PushDecision, PushDevice, PushOf, PushTested, Queue,
+    Readiness, RecentMessage, Registered, SignedOut, Status, System, TraceLine, TracePacket, UserDevice, Waiting,
 };
 use tokio::sync::broadcast;
 
@@ -274,6 +274,12 @@ impl Node for Operator {
         let after = page.after.as_deref().map(session_number).transpose()?.unwrap_or(0);
         let items = self.relay.list(after, page.size());
         Ok(List::page(items, page.size(), |session: &MsrpSession| session.id.to_string()))
+    }
+
+    async fn media_calls(&self, page: Page) -> Result<List<MediaCall>, NodeError> {
+        let after = page.after.as_deref().map(session_number).transpose()?.unwrap_or(0);
+        let items = self.core.media().map_or_else(Vec::new, |media| media.list(after, page.size()));
+        Ok(List::page(items, page.size(), |call: &MediaCall| call.id.to_string()))
     }
 
     async fn end_msrp_session(&self, id: &str) -> Result<(), NodeError> {
