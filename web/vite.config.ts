@@ -17,5 +17,5 @@ export default defineConfig({
       '/api': process.env['CHAPPE_MANAGEMENT'] ?? 'http://127.0.0.1:9090',
     },
   },
-  test: { include: ['test/**/*.test.ts'] },
+  test: { include: ['test/**/*.test.ts', 'msrp/test/**/*.test.ts'] },
 });
