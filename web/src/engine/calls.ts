@@ -21,6 +21,11 @@ export interface Call {
   end?: CallEnd;
   muted: boolean;
   camera: boolean;
+  /** Put on hold, by us and by them. */
+  held: boolean;
+  heldByThem: boolean;
+  /** Digits that were sent. */
+  digits: string;
   local?: MediaStream;
   remote?: MediaStream;
 }
@@ -37,6 +42,12 @@ export interface CallRecord {
 
 /** Milliseconds that the end of a call is shown. */
 const SHOWN = 2500;
+/** What telephones have keys for. */
+export const KEYS = '123456789*0#';
+/** Milliseconds of a digit. */
+const DIGIT = 160;
+/** At the beginning of a call. */
+const FRESH = { muted: false, held: false, heldByThem: false, digits: '' };
 
 export class Calls {
   readonly current: Signal<Call | undefined> = signal(undefined);
@@ -57,7 +68,7 @@ export class Calls {
     const inviter = new Inviter(this.agent, target, {
       sessionDescriptionHandlerOptions: { constraints: { audio: true, video } },
     });
-    this.begin(inviter, { peer, name: '', mine: true, video, state: 'calling', muted: false, camera: video });
+    this.begin(inviter, { peer, name: '', mine: true, video, state: 'calling', camera: video, ...FRESH });
     const refused = (response: IncomingResponse) => this.over(inviter, endOf(response.message.statusCode ?? 500));
     const rings = (response: IncomingResponse) => {
       if ((response.message.statusCode ?? 0) > 100 && this.session === inviter) this.show({ state: 'ringing' });
@@ -74,7 +85,7 @@ export class Calls {
     if (this.session) return void invitation.reject({ statusCode: 486 }).catch(() => undefined);
     const video = /^m=video [1-9]/m.test(request.body);
     const name = request.from.displayName ?? '';
-    this.begin(invitation, { peer, name, mine: false, video, state: 'incoming', muted: false, camera: video });
+    this.begin(invitation, { peer, name, mine: false, video, state: 'incoming', camera: video, ...FRESH });
   }
 
   answer(video: boolean): void {
@@ -99,13 +110,46 @@ export class Calls {
   }
 
   mute(muted: boolean): void {
-    this.current.value?.local?.getAudioTracks().forEach((track) => (track.enabled = !muted));
     this.show({ muted });
+    this.giveWhatIsWanted();
   }
 
   setCamera(camera: boolean): void {
-    this.current.value?.local?.getVideoTracks().forEach((track) => (track.enabled = camera));
     this.show({ camera });
+    this.giveWhatIsWanted();
+  }
+
+  /** Puts the call on hold, or goes on with it: both sides hear nothing between. */
+  async hold(held: boolean): Promise<void> {
+    const session = this.session;
+    if (!session || this.current.value?.state !== 'active' || this.current.value.held === held) return;
+    session.sessionDescriptionHandlerOptionsReInvite = { hold: held } as Web.SessionDescriptionHandlerOptions;
+    const agreed = () => {
+      if (this.session !== session) return;
+      this.show({ held });
+      this.giveWhatIsWanted();
+    };
+    // One that crosses theirs is refused (RFC 3261 §14.1), and the button still there.
+    await session.invite({ requestDelegate: { onAccept: agreed } }).catch(() => undefined);
+  }
+
+  /** Presses a key of the telephone (RFC 4733). */
+  press(key: string): void {
+    const call = this.current.value;
+    if (call?.state !== 'active' || !KEYS.includes(key)) return;
+    const media = this.session?.sessionDescriptionHandler as Web.SessionDescriptionHandler | undefined;
+    const sender = media?.peerConnection?.getSenders().find(({ dtmf }) => dtmf)?.dtmf;
+    if (!sender?.canInsertDTMF) return;
+    // What is still to be sent stays before it.
+    sender.insertDTMF(sender.toneBuffer + key, DIGIT);
+    this.show({ digits: call.digits + key });
+  }
+
+  /** Sound and pictures of ours that go out. */
+  private giveWhatIsWanted(): void {
+    const call = this.current.value;
+    call?.local?.getAudioTracks().forEach((track) => (track.enabled = !call.muted && !call.held));
+    call?.local?.getVideoTracks().forEach((track) => (track.enabled = call.camera && !call.held));
   }
 
   private begin(session: SipSession, call: Call): void {
@@ -123,6 +167,13 @@ export class Calls {
     if (this.session !== session) return;
     const media = session.sessionDescriptionHandler as Web.SessionDescriptionHandler;
     this.show({ state: 'active', since: Date.now(), local: media.localMediaStream, remote: media.remoteMediaStream });
+    session.delegate = {
+      ...session.delegate,
+      onInvite: (request) => {
+        const quiet = /^a=(?:sendonly|inactive)\r?$/m.test(request.body);
+        if (request.body && this.session === session) this.show({ heldByThem: quiet });
+      },
+    };
     const lost = media.peerConnection;
     lost?.addEventListener('connectionstatechange', () => {
       if (lost.connectionState === 'failed' && this.session === session) this.hangUp();

@@ -2,12 +2,12 @@
 
 import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import type { Call, CallEnd } from '../engine/calls';
+import { type Call, type CallEnd, type Calls, KEYS } from '../engine/calls';
 import type { Session } from '../engine/session';
 import { shortName } from '../wire/address';
 import { Avatar } from './Avatar';
 import { duration } from './format';
-import { HangUp, Mic, Phone, Video } from './icons';
+import { HangUp, Keys, Mic, Pause, Phone, Play, Video } from './icons';
 import { type Key, t } from './strings';
 
 const ENDS: Record<CallEnd, Key> = {
@@ -28,6 +28,7 @@ export function CallView({ session, call }: { session: Session; call: Call }) {
     first.current?.querySelector<HTMLButtonElement>('button')?.focus();
   }, [call.state]);
   useRing(call.state === 'incoming');
+  const keypad = useSignal(false);
   const showsVideo = call.state === 'active' && call.video;
   return (
     <section class={showsVideo ? 'call wide' : 'call'} role="dialog" aria-label={t(call.video ? 'videoCall' : 'call')}>
@@ -38,6 +39,7 @@ export function CallView({ session, call }: { session: Session; call: Call }) {
         <h2>{name}</h2>
         <p><Said call={call} name={name} /></p>
       </div>
+      {call.state === 'active' && keypad.value && <Keypad calls={calls} digits={call.digits} />}
       <div class="acts" ref={first}>
         {call.state === 'incoming' && (
           <button class="primary" onClick={() => calls.answer(false)}><Phone />{t('answer')}</button>
@@ -47,6 +49,16 @@ export function CallView({ session, call }: { session: Session; call: Call }) {
         )}
         {call.state === 'active' && (
           <button aria-pressed={call.muted} onClick={() => calls.mute(!call.muted)}><Mic />{t('mute')}</button>
+        )}
+        {call.state === 'active' && (
+          <button aria-pressed={call.held} onClick={() => void calls.hold(!call.held)}>
+            {call.held ? <Play /> : <Pause />}{t('hold')}
+          </button>
+        )}
+        {call.state === 'active' && (
+          <button aria-pressed={keypad.value} aria-expanded={keypad.value} onClick={() => (keypad.value = !keypad.value)}>
+            <Keys />{t('keypad')}
+          </button>
         )}
         {showsVideo && (
           <button aria-pressed={call.camera} onClick={() => calls.setCamera(!call.camera)}><Video />{t('camera')}</button>
@@ -66,9 +78,26 @@ function Said({ call, name }: { call: Call; name: string }) {
     case 'calling': return <>{t('calling')}</>;
     case 'ringing': return <>{t('ringing')}</>;
     case 'incoming': return <>{t(call.video ? 'incomingVideo' : 'incomingCall', { name })}</>;
-    case 'active': return <Clock since={call.since ?? Date.now()} />;
+    case 'active': return call.held ? <>{t('held')}</> : call.heldByThem ? <>{t('heldByThem', { name })}</> : <Clock since={call.since ?? Date.now()} />;
     case 'ended': return <>{endText(call.end ?? 'done')}</>;
   }
+}
+
+/** The keys of a telephone, which those of the keyboard press too. */
+function Keypad({ calls, digits }: { calls: Calls; digits: string }) {
+  useEffect(() => {
+    const pressed = (event: KeyboardEvent) => {
+      if (!event.ctrlKey && !event.metaKey && !event.altKey) calls.press(event.key);
+    };
+    addEventListener('keydown', pressed);
+    return () => removeEventListener('keydown', pressed);
+  }, [calls]);
+  return (
+    <div class="keypad" role="group" aria-label={t('keypad')}>
+      <output aria-live="polite" aria-label={t('digits')}>{digits.slice(-16)}</output>
+      {[...KEYS].map((key) => <button key={key} onClick={() => calls.press(key)}>{key}</button>)}
+    </div>
+  );
 }
 
 function Clock({ since }: { since: number }) {

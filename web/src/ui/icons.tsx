@@ -26,6 +26,7 @@ export const Phone = icon(<path d="M5 4h4l2 5-2.5 1.5a11 11 0 0 0 5 5L15 13l5 2v
 export const Video = icon(<><rect x="3" y="6" width="12" height="12" rx="2" /><path d="M15 10l6-3v10l-6-3z" /></>);
 export const HangUp = icon(<path d="M3 14c0-4 4-6 9-6s9 2 9 6v1a1 1 0 0 1-1 1h-3a1 1 0 0 1-1-1v-2a12 12 0 0 0-8 0v2a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1z" />);
 export const Mic = icon(<><rect x="9" y="3" width="6" height="11" rx="3" /><path d="M5 11a7 7 0 0 0 14 0M12 18v3" /></>);
+export const Keys = icon(<path d="M6 6v.01M12 6v.01M18 6v.01M6 12v.01M12 12v.01M18 12v.01M6 18v.01M12 18v.01M18 18v.01" stroke-width="3.500" />);
 export const Clip = icon(<path d="M20 11l-8 8a5 5 0 0 1-7-7l8.5-8.5a3.4 3.4 0 0 1 5 5L10 17a1.7 1.7 0 0 1-2.5-2.5L15 7" />);
 export const File = icon(<><path d="M6 3h8l4 4v14H6z" /><path d="M14 3v4h4" /></>);
 export const Pin = icon(<><path d="M12 21s7-6.2 7-11a7 7 0 0 0-14 0c0 4.800 7 11 7 11z" /><circle cx="12" cy="10" r="2.5" /></>);
