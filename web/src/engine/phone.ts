@@ -2,6 +2,7 @@
 
 import { type Invitation, Messager, Registerer, RegistererState, UserAgent, UserAgentState, type Message as SipMessage } from 'sip.js';
 import type { IncomingResponse } from 'sip.js/lib/core';
+import { readEnvelope } from '../wire/cpim';
 
 export interface Account {
   /** `name@domain` */
@@ -142,14 +143,21 @@ export class Phone {
     this.tell('offline');
   }
 
-  /** Sends a MESSAGE, and gives the status of its final response; 503 where there is no connection. */
+  /**
+   * Sends a MESSAGE, and gives the status of its final response; 503 where there is no connection. A text in an envelope goes
+   * without one to a device that takes nothing but text (RFC 3428 §7: 415 says what it takes).
+   */
   send(to: string, contentType: string, body: string): Promise<number> {
     const target = UserAgent.makeURI(to);
     if (!target) return Promise.resolve(404);
     if (this.state !== 'online') return Promise.resolve(503);
     return new Promise((resolve) => {
       const messager = new Messager(this.agent, target, body, contentType);
-      const tell = (response: IncomingResponse) => resolve(response.message.statusCode ?? 500);
+      const tell = ({ message }: IncomingResponse) => {
+        const status = message.statusCode ?? 500;
+        const text = status === 415 ? plainText(contentType, body, message.getHeader('accept') ?? '') : undefined;
+        resolve(text === undefined ? status : this.send(to, 'text/plain;charset=UTF-8', text));
+      };
       messager.message({ requestDelegate: { onAccept: tell, onReject: tell } }).catch(() => resolve(503));
     });
   }
@@ -264,4 +272,15 @@ export class Phone {
       await message.reject({ statusCode: 480 }).catch(() => undefined);
     }
   }
+}
+
+/** The text in an envelope, for who accepts texts and no envelopes; undefined where it is none. */
+export function plainText(contentType: string, body: string, accept: string): string | undefined {
+  const accepts = accept.toLowerCase().split(',').map((one) => one.split(';')[0]?.trim());
+  if (!/^message\/cpim\b/i.test(contentType) || accepts.includes('message/cpim')) return undefined;
+  if (!accepts.some((one) => one === 'text/plain' || one === 'text/*' || one === '*/*')) return undefined;
+  const envelope = readEnvelope(body);
+  // A reaction or a recall is nothing to read.
+  if (!envelope || !/^text\/plain\b/i.test(envelope.contentType) || (envelope.relation && envelope.relation.kind !== 'reply')) return undefined;
+  return envelope.body;
 }
