@@ -1,5 +1,6 @@
 // The phone in the page: JsSIP behind a few promises, so that the test reads as a script.
 import JsSIP from 'jssip';
+import { Connection } from '../../web/msrp/src/index.ts';
 
 // What has come and was not asked for yet, and who waits for it.
 class Mailbox {
@@ -19,6 +20,10 @@ let ua;
 let session;
 const messages = new Mailbox();
 const calls = new Mailbox();
+const files = new Mailbox();
+
+// The MSRP connection, its address at the relay, and the session on it.
+let msrp;
 
 let media = { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } };
 let sound;
@@ -54,6 +59,21 @@ function watch(it) {
   });
   // Who is not interested in it must not be told of an unhandled rejection.
   it.up.catch(() => {});
+}
+
+// What comes from the other side.
+async function listen() {
+  sound ??= new AudioContext();
+  await sound.resume();
+  const receiver = session.connection.getReceivers().find((it) => it.track.kind === 'audio');
+  const stream = new MediaStream([receiver.track]);
+  // Chromium decodes only what is played.
+  const player = new Audio();
+  player.srcObject = stream;
+  await player.play();
+  const scope = new AnalyserNode(sound, { fftSize: 8192, smoothingTimeConstant: 0 });
+  new MediaStreamAudioSourceNode(sound, { mediaStream: stream }).connect(scope);
+  return { scope, sampleRate: sound.sampleRate };
 }
 
 window.phone = {
@@ -136,7 +156,7 @@ window.phone = {
       const picture = await navigator.mediaDevices.getUserMedia({ video: true });
       picture.getTracks().forEach((track) => stream.addTrack(track));
     }
-    media = { ...media, mediaStream: stream };
+    media = { ...media, mediaConstraints: { audio: true, video: Boolean(video) }, mediaStream: stream };
     if (codecs) {
       const keep = (event) => { event.sdp = only(codecs, event.sdp); };
       ua.on('newRTCSession', (event) => event.session.on('sdp', (sdp) => sdp.originator === 'local' && keep(sdp)));
@@ -145,25 +165,91 @@ window.phone = {
 
   // The strongest frequency that comes from the other side, once it is clearly one.
   async hears() {
-    sound ??= new AudioContext();
-    await sound.resume();
-    const receiver = session.connection.getReceivers().find((it) => it.track.kind === 'audio');
-    const stream = new MediaStream([receiver.track]);
-    // Chromium decodes only what is played.
-    const player = new Audio();
-    player.srcObject = stream;
-    await player.play();
-    const analyser = new AnalyserNode(sound, { fftSize: 8192, smoothingTimeConstant: 0 });
-    new MediaStreamAudioSourceNode(sound, { mediaStream: stream }).connect(analyser);
+    const { scope: analyser, sampleRate } = await listen();
     const bins = new Float32Array(analyser.frequencyBinCount);
     for (;;) {
       analyser.getFloatFrequencyData(bins);
       let best = 0;
       bins.forEach((level, at) => { if (level > bins[best]) best = at; });
-      if (bins[best] > -45) return Math.round(best * sound.sampleRate / analyser.fftSize);
+      if (bins[best] > -45) return Math.round(best * sampleRate / analyser.fftSize);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   },
+
+  // Waits for one frequency, beside whatever else is heard.
+  async hearsAmong({ hz }) {
+    const { scope, sampleRate } = await listen();
+    const bins = new Float32Array(scope.frequencyBinCount);
+    const at = Math.round((hz * scope.fftSize) / sampleRate);
+    for (;;) {
+      scope.getFloatFrequencyData(bins);
+      const near = Math.max(...bins.slice(at - 2, at + 3));
+      if (near > -55) return near;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  },
+
+  // Waits until nothing is heard.
+  async silence() {
+    const { scope } = await listen();
+    const samples = new Float32Array(scope.fftSize);
+    for (;;) {
+      scope.getFloatTimeDomainData(samples);
+      const peak = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
+      if (peak < 0.001) return peak;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  },
+
+  // Until the other side has put the call on hold, or taken it off.
+  async held({ on }) {
+    while (session.isOnHold().remote !== on) await new Promise((resolve) => setTimeout(resolve, 20));
+  },
+
+  // Until no more packets of sound go out.
+  async quiet() {
+    const sent = async () => {
+      const stats = await session.connection.getStats();
+      return [...stats.values()].find((one) => one.type === 'outbound-rtp' && one.kind === 'audio')?.packetsSent ?? 0;
+    };
+    for (let before = await sent(); ;) {
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      const now = await sent();
+      if (now === before) return now;
+      before = now;
+    }
+  },
+
+  // Connects to the relay; gives the path that leads here.
+  async msrpAddress({ url, user, password, domain }) {
+    const connection = await Connection.open(url);
+    const address = await connection.authorize({ user, password, domain });
+    msrp = { connection, address };
+    return address.path;
+  },
+
+  msrpSession({ remote, maxSize }) {
+    const onMessage = async ({ contentType, body }) => {
+      const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', body));
+      files.put({ contentType, length: body.length, hash: [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('') });
+    };
+    msrp.session = msrp.connection.session({ local: msrp.address.path, remote, onMessage, maxSize });
+  },
+
+  // Sends so many bytes, and waits until the other side has reported them; gives their hash and how often there was progress.
+  async msrpSend({ length, contentType }) {
+    const body = Uint8Array.from({ length }, (_, at) => (at * 31) % 251);
+    let steps = 0;
+    try {
+      await msrp.session.send(body, { contentType, delivered: true, onProgress: () => (steps += 1) });
+    } catch (error) {
+      return { status: error.status };
+    }
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', body));
+    return { status: 200, steps, hash: [...hash].map((byte) => byte.toString(16).padStart(2, '0')).join('') };
+  },
+
+  msrpReceived: () => files.next(),
 
   hold: ({ on }) => new Promise((resolve, reject) => {
     const done = () => resolve(true);
@@ -176,6 +262,12 @@ window.phone = {
 
   // Pictures that have been decoded.
   async frames({ least }) {
+    // Decoded is what is shown.
+    const { track } = session.connection.getReceivers().find((it) => it.track.kind === 'video');
+    const screen = document.createElement('video');
+    Object.assign(screen, { muted: true, srcObject: new MediaStream([track]) });
+    document.body.append(screen);
+    await screen.play();
     for (;;) {
       const stats = await session.connection.getStats();
       for (const entry of stats.values()) {

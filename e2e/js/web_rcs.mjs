@@ -66,6 +66,14 @@ export const rcs = {
     await page.getByRole('button', { name: 'Chats', exact: true }).click();
     await rcs.newGroup(page, how);
   },
+  /** Begins to write to somebody, from within a conversation. */
+  async beginHere(page, peer) {
+    await page.getByRole('button', { name: 'Chats', exact: true }).click();
+    await page.getByRole('button', { name: 'New chat' }).first().click();
+    await page.getByLabel('Name, address or phone number').fill(peer);
+    await page.getByRole('button', { name: 'Start' }).click();
+    await page.locator('.conversation h2', { hasText: peer }).waitFor();
+  },
   /** Waits until the dialog of a message says who has read it. */
   async readBy(page, { text, names }) {
     const one = page.locator('.bubble', { hasText: text }).last();

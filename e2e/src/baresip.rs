@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -71,10 +71,20 @@ impl Baresip {
     /// When it does not.
     pub fn expect_tone(&mut self, server: &Server, hz: u32) {
         wait_for("the phone to hear the tone", || {
-            let files = std::fs::read_dir(server.dir()).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-            let mut heard = files.filter(|path| path.to_string_lossy().ends_with("-dec.wav"));
-            heard.any(|path| tone::share(&path, hz).is_some_and(|share| share > 0.8)).then_some(())
+            heard(server).any(|path| tone::share(&path, hz).is_some_and(|share| share > 0.8)).then_some(())
         });
+    }
+
+    /// Waits until it has heard another second of that tone, from now on.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn expect_more_tone(&mut self, server: &Server, hz: u32) {
+        let length = || heard(server).filter_map(|path| Some(path.metadata().ok()?.len())).sum::<u64>();
+        // A second of what telephones say, in 16 bits.
+        let enough = length() + 2 * 8000;
+        wait_for("the phone to hear more", || (length() >= enough).then_some(()));
+        self.expect_tone(server, hz);
     }
 
     /// The same for one that publishes its presence and watches that of its peer.
@@ -206,4 +216,10 @@ impl Baresip {
             }
         }
     }
+}
+
+/// What phones have written down of what they heard.
+fn heard(server: &Server) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(server.dir()).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    files.filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
 }

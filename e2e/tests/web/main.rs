@@ -5,6 +5,7 @@ mod files;
 mod groups;
 mod people;
 mod relay;
+mod three;
 
 use chappe_e2e::web::WebClients;
 use chappe_e2e::{Phone, Server, Transport};
