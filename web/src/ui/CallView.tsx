@@ -4,7 +4,6 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { type Call, type CallEnd, type Calls, KEYS } from '../engine/calls';
 import type { Session } from '../engine/session';
-import { shortName } from '../wire/address';
 import { Avatar } from './Avatar';
 import { duration } from './format';
 import { HangUp, Keys, Mic, Pause, Phone, Play, Video } from './icons';
@@ -20,9 +19,8 @@ export function endText(end: CallEnd): string {
 }
 
 export function CallView({ session, call }: { session: Session; call: Call }) {
-  const { calls, chat } = session;
-  const known = chat.conversations.value.find((conversation) => conversation.peer === call.peer)?.name;
-  const name = known || call.name || shortName(call.peer, session.domain);
+  const { calls } = session;
+  const name = session.nameOf(call.peer, call.name);
   const first = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     first.current?.querySelector<HTMLButtonElement>('button')?.focus();
