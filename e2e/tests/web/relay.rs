@@ -17,7 +17,7 @@ fn by_relay(web: &mut WebClients, page: usize, protocol: &str) {
 
 #[test]
 fn two_browsers_call_each_other_by_the_relay() {
-    let server = Server::start();
+    let server = Server::with(&[("MEDIA__TURN__LISTEN", "udp://127.0.0.1:0")]);
     let Some(mut web) = WebClients::start(&server) else { return };
     for (user, tone) in [(0, 440), (1, 660)] {
         web.sign_in(&server, user, "", json!({ "tone": tone, "relay": true }));
