@@ -238,3 +238,20 @@ fn who_has_been_away_too_long_is_told_everything() {
     view.take(next.text.as_bytes()).unwrap();
     assert_eq!(seen(&view), truth(&roster));
 }
+
+#[test]
+fn what_is_told_early_costs_the_next_nothing() {
+    let start = epoch();
+    let (mut roster, mut group) = (Roster::new(FOCUS), group(&["bob"]));
+    sync(&mut roster, &group, start);
+    let mut subscription = Subscription::new(None);
+    let half = Duration::from_millis(500);
+    subscription.poll_early(&mut roster, start, secs(2)).unwrap();
+    apply(&mut group, "alice", Change::Subject(Some("one".into())));
+    sync(&mut roster, &group, start + half);
+    assert_eq!(subscription.poll_early(&mut roster, start + secs(3) - half, secs(2)), None);
+    assert!(subscription.poll_early(&mut roster, start + secs(3), secs(2)).is_some(), "two seconds before its time");
+    apply(&mut group, "alice", Change::Subject(Some("two".into())));
+    sync(&mut roster, &group, start + secs(4));
+    assert_eq!(subscription.poll_timeout(&roster, start + secs(4)), Some(start + secs(8)), "five after the last");
+}

@@ -10,7 +10,7 @@ use chappe_store::{GroupChange, GroupError, GroupMember, NewGroupEntry};
 
 use super::entry::{self, Logged};
 use super::news::{Answering, Key};
-use super::room::{Room, of_user};
+use super::room::{Room, of_user, owner_of};
 use super::{factory, record};
 use crate::core::{Core, epoch_ms};
 
@@ -115,6 +115,7 @@ impl Room {
             // All that lies before it it has.
             self.ledger.admit(&member.user, member.since);
         }
+        self.owner = owner_of(&next);
         self.group = next;
         for entry in &entries {
             self.last += 1;

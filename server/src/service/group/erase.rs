@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::entry::{self, Logged};
 use super::news::News;
 use super::record;
-use super::room::Room;
+use super::room::{Room, owner_of};
 use crate::core::Core;
 
 /// Entries read at a time.
@@ -138,6 +138,7 @@ impl Room {
             _ => StoreError::Conflict,
         })?;
         let recipients: Vec<Aor> = next.members.iter().map(|member| member.user.clone()).collect();
+        self.owner = owner_of(&next);
         self.group = next;
         for logged in &waited {
             recipients.iter().for_each(|user| self.settled(user, logged, Outcome::Refused, 410));

@@ -60,6 +60,8 @@ pub(super) struct Room {
     pub held: Vec<Taken>,
     /// Who wrote the last messages, and what it has heard of them.
     pub authors: Authors,
+    /// Who owns the group, as it is in memory.
+    pub owner: Option<Aor>,
     /// Who brought whom.
     pub inviters: HashMap<Box<str>, Aor, RandomState>,
     /// Cursors to be saved.
@@ -84,6 +86,11 @@ pub(super) struct Room {
     pub trimmed: u64,
     /// What it knows is old, or it has ended.
     pub over: Option<u16>,
+}
+
+/// The highest of those who are in.
+pub(super) fn owner_of(group: &Group) -> Option<Aor> {
+    group.members.present().max_by_key(|member| member.role).map(|member| member.user.clone())
 }
 
 /// What is kept for the devices of one user.
@@ -185,6 +192,7 @@ impl Room {
             core: Arc::clone(core),
             id: id.clone(),
             over: group.closed_ms.map(|_| 410),
+            owner: owner_of(&group),
             group,
             token,
             last,
@@ -249,8 +257,7 @@ impl Room {
 
     /// Who brought a member; of those who were there from the beginning, whoever owns the group.
     pub(super) fn inviter(&self, user: &Aor) -> Option<&Aor> {
-        let owner = || self.group.members.present().max_by_key(|member| member.role).map(|member| &member.user);
-        self.inviters.get(user.as_str()).or_else(owner).filter(|inviter| *inviter != user)
+        self.inviters.get(user.as_str()).or(self.owner.as_ref()).filter(|inviter| *inviter != user)
     }
 
     pub(super) async fn handle(&mut self, news: News) {

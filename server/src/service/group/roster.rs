@@ -70,7 +70,7 @@ impl View for RosterView {
         if !subscription.shows_state() {
             return None;
         }
-        let document = self.told.poll(&mut self.roster.lock(), Instant::now() + SLACK)?;
+        let document = self.told.poll_early(&mut self.roster.lock(), Instant::now(), SLACK)?;
         if document.is_last {
             subscription.terminate(Reason::NoResource, None);
         }
