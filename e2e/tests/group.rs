@@ -1,5 +1,7 @@
 //! Groups outlive sessions and the server: what was accepted comes to every member, in the order of the group.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use chappe_e2e::kills::{all_arrive, send_over_kills};
@@ -408,4 +410,82 @@ fn a_roster_is_followed_in_the_dialog_of_the_session() {
 
 fn next(phone: &mut Phone) -> Message {
     phone.receive(chappe_e2e::PATIENCE).expect("the server lives").expect("a request comes")
+}
+
+/// A roster of a thousand fits into no datagram: it goes over TCP to who subscribed over UDP (RFC 3261 §18.1.1).
+#[test]
+fn a_roster_that_is_too_large_for_udp_goes_over_tcp() {
+    const MEMBERS: usize = 1000;
+    let settings = vec![("GROUP__MAX_MEMBERS", MEMBERS.to_string())];
+    let mut server = Server::start_with(Options { settings, ..Options::default() });
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut reader = Phone::registered(&server, 1, Transport::Udp);
+    let made = create(&mut owner, &(1..MEMBERS).collect::<Vec<_>>(), "large");
+    assert_eq!(made.code(), 200, "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    let listener = TcpListener::bind(reader.wire().local()).expect("TCP has the port free");
+    let headers = format!("Event: conference\r\nContact: <{}>\r\nExpires: 600\r\n", reader.contact());
+    let answer = reader.request("SUBSCRIBE", &focus, &focus, &headers, "").expect("the server lives");
+    assert_eq!(answer.code(), 200, "{answer:?}");
+    let (mut stream, _) = listener.accept().expect("the server connects");
+    stream.set_read_timeout(Some(chappe_e2e::PATIENCE)).expect("a timeout can be set");
+    let mut input = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
+    let (mut head, mut length) = (String::new(), 0);
+    while !head.ends_with("\r\n\r\n") {
+        let at = head.len();
+        input.read_line(&mut head).expect("a head");
+        if let Some(value) = head[at..].strip_prefix("Content-Length: ") {
+            length = value.trim().parse().expect("a number");
+        }
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body).expect("a body");
+    let notify = Message::read(&[head.as_bytes(), &body].concat());
+    assert!(notify.method() == "NOTIFY" && head.contains("Via: SIP/2.0/TCP "), "{head}");
+    assert_eq!(notify.body.matches("<user ").count(), MEMBERS);
+    let ok = notify.response("200 OK", "");
+    stream.write_all(ok.as_bytes()).expect("the server reads");
+    // Small ones come as ever.
+    let refer = format!("Refer-To: <sip:user5@{DOMAIN};method=BYE>\r\nRefer-Sub: false\r\n");
+    assert_eq!(owner.request("REFER", &focus, &focus, &refer, "").expect("the server lives").code(), 202);
+    let notify = next(&mut reader);
+    assert!(
+        notify.body.contains("state=\"partial\" version=\"2\"") && notify.body.contains("sip:user5@"),
+        "{notify:?}"
+    );
+    server.stop();
+}
+
+/// A message of CPIM that names one member is for that one only, and never for all where it cannot be (RFC 7701 §6.2).
+#[test]
+fn a_private_message_reaches_one_and_nobody_else() {
+    let mut server = Server::start();
+    let mut owner = Phone::registered(&server, 0, Transport::Tcp);
+    let mut one = Phone::registered(&server, 1, Transport::Tcp);
+    let mut other = Phone::registered(&server, 2, Transport::Udp);
+    let made = create(&mut owner, &[1, 2], "private");
+    assert_eq!(made.code(), 200, "{made:?}");
+    assert!(made.body.contains("a=chatroom:private-messages"), "{made:?}");
+    let focus = focus(&made);
+    hang_up(&mut owner, &made, "");
+    let mut send = |id: &str, to: &str, text: &str| {
+        let body = format!(
+            "From: <sip:user0@{DOMAIN}>\r\n{to}NS: imdn <urn:ietf:params:imdn>\r\nimdn.Message-ID: {id}\r\n\
+             DateTime: 2026-01-01T00:00:00Z\r\n\r\nContent-Type: text/plain\r\n\r\n{text}"
+        );
+        let answer = owner.request("MESSAGE", &focus, &focus, "Content-Type: message/cpim\r\n", &body);
+        answer.expect("the server lives").code()
+    };
+    let to = |user: usize| format!("To: <sip:user{user}@{DOMAIN}>\r\n");
+    assert_eq!(send("p1", &to(1), "between us"), 200);
+    assert_eq!(send("p2", &to(3), "for who is not in"), 404);
+    assert_eq!(send("p3", &format!("{}{}", to(1), to(2)), "for two"), 403);
+    assert_eq!(send("p4", "To: <sip:anonymous@anonymous.invalid>\r\n", "for all"), 200);
+    assert_eq!(one.texts(2), ["between us", "for all"]);
+    assert_eq!(other.texts(1), ["for all"]);
+    other.nothing_more();
+    // Two recipients of one message and one of the other: what is counted is what was due.
+    wait_for("all to be delivered", || (server.counts() == [3, 3, 0, 0, 0]).then_some(()));
+    server.stop();
 }

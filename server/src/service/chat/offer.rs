@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chappe_chat::Service;
 use chappe_msrp::ReassemblyLimits;
 use chappe_sdp::{
-    Agreement, Description, Direction, Local, MsrpAnswer, MsrpOffer, Names, Origin, Outcome, Refusal, Rules, TypeList,
+    Agreement, Chatroom, Description, Direction, Local, MsrpAnswer, MsrpOffer, Names, Origin, Outcome, Refusal, Rules,
+    TypeList,
 };
 
 use crate::core::{Core, epoch_seconds};
@@ -54,6 +55,8 @@ fn local(core: &Core, endpoint: &Endpoint, end: &End, service: Service, directio
     local.max_size = Some(max_size(core));
     local.direction = direction;
     local.fingerprints = endpoint.fingerprint().into_iter().collect();
+    // RFC 7701 §8: in a group one may write to one.
+    local.chatroom = (service == Service::Group).then(|| Chatroom { private_messages: true, ..Chatroom::default() });
     local
 }
 

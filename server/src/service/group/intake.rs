@@ -8,8 +8,9 @@ use chappe_chat::envelope::{Kind, Source, Stamp};
 use chappe_chat::group::data::{self, GROUP_DATA_TYPE};
 use chappe_chat::group::reader;
 use chappe_chat::{Envelope, Refusal, media_type};
+use chappe_imdn::Cpim;
 use chappe_msrp::Assembled;
-use chappe_sip::{Aor, Message};
+use chappe_sip::{Aor, Message, Uri};
 use chappe_store::{GroupError, NewGroupEntry, Receipt, ReceiptState};
 
 use super::change::Failed;
@@ -48,6 +49,8 @@ pub(super) enum NotTaken {
     TooLarge,
     Type,
     Forbidden,
+    /// It is for somebody who is not in.
+    Nobody,
     /// The store is slow, full or broken.
     Busy,
 }
@@ -60,6 +63,8 @@ impl NotTaken {
             NotTaken::TooLarge => (413, 513),
             NotTaken::Type => (415, 415),
             NotTaken::Forbidden => (403, 403),
+            // RFC 7701 §6.2.
+            NotTaken::Nobody => (404, 404),
             // Try again later: as if the next hop had not answered.
             NotTaken::Busy => (408, 503),
         }
@@ -121,10 +126,17 @@ impl Room {
         if self.group.admit(&user).is_err() {
             return taken.tell(self, Err(NotTaken::Forbidden));
         }
-        let envelope = match read {
+        let mut envelope = match read {
             Ok(envelope) => envelope,
             Err(not) => return taken.tell(self, Err(not)),
         };
+        let to = match self.only_for(&user, &envelope) {
+            Ok(to) => to,
+            Err(not) => return taken.tell(self, Err(not)),
+        };
+        if let Some(to) = &to {
+            envelope.to = to.to_uri().into();
+        }
         match &envelope.kind {
             Kind::Composing => {
                 self.show(key, &envelope);
@@ -144,7 +156,8 @@ impl Room {
                         recipient: self.id.as_str().into(),
                         state: ReceiptState::Accepted,
                     };
-                    let way = Way { kind: reader::Kind::Message, from: &user, device: &key.1, to: None };
+                    let kind = if to.is_some() { reader::Kind::Private } else { reader::Kind::Message };
+                    let way = Way { kind, from: &user, device: &key.1, to: to.as_ref() };
                     let entry = self.entry(&way, &envelope, once);
                     self.push(entry, taken);
                 }
@@ -164,6 +177,30 @@ impl Room {
             .filter_map(|(entry, _)| entry.once.as_ref())
             .any(|once| once.state == ReceiptState::Accepted && *once.message_id == *id && *once.sender == *author);
         is_coming || rights::wrote_in_group(&self.core, author, group, id).await.unwrap_or(false)
+    }
+
+    /// The one member that a message is for, where its envelope names one (RFC 7701 §6.2). One for several, or for somebody who
+    /// is known and not in, is for nobody: never for all.
+    fn only_for(&self, sender: &Aor, envelope: &Envelope) -> Result<Option<Aor>, NotTaken> {
+        if envelope.kind != Kind::Content || !envelope.is_cpim() {
+            return Ok(None);
+        }
+        let Ok(cpim) = Cpim::parse(envelope.body()) else { return Ok(None) };
+        let named = cpim.to();
+        let to = match named.as_slice() {
+            [] => return Ok(None),
+            [to] => to,
+            _ => return Err(NotTaken::Forbidden),
+        };
+        let Ok(uri) = Uri::parse(to.uri.as_bytes()) else { return Ok(None) };
+        let Some(user) = super::anybody(&self.core, &uri).filter(|user| user != sender) else { return Ok(None) };
+        match self.group.members.get(&user) {
+            Some(member) if member.state.is_in() => Ok(Some(member.user.clone())),
+            Some(_) => Err(NotTaken::Nobody),
+            None if self.core.directory.find(user.as_str()).is_some() => Err(NotTaken::Nobody),
+            // The focus, the factory, nobody by name: all of them.
+            None => Ok(None),
+        }
     }
 
     pub(super) fn push(&mut self, entry: NewGroupEntry, taken: Taken) {
