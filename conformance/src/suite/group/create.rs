@@ -23,8 +23,9 @@ pub(super) fn cases() -> Vec<Case> {
         "create" "extension" Must "An INVITE to the factory that requires what is unknown is answered 420 (RFC 3261 §8.2.2.3)" => extension;
         "create" "list-at-focus" Practice "A re-INVITE with a list at the focus is answered 420" => list_at_focus;
     };
-    for case in cases.iter_mut().filter(|case| case.name.ends_with("-100")) {
-        case.limit = Duration::from_secs(180);
+    for (size, seconds) in [("-100", 180), ("-20", 120)] {
+        let of_size = cases.iter_mut().filter(|case| case.name.ends_with(size));
+        of_size.for_each(|case| case.limit = Duration::from_secs(seconds));
     }
     cases
 }
