@@ -1,9 +1,9 @@
 // A WebSocket to a relay (RFC 7977): who is asked for an address there (AUTH, RFC 4976 §5.1), and whose frames go where.
 
-import { answer } from './digest';
-import { type Frame, FrameError, header, newId, parse, write } from './frame';
-import { MsrpError, Session, type SessionOptions, type Wire } from './session';
-import { parseUri, sameUri } from './uri';
+import { answer } from './digest.js';
+import { type Frame, FrameError, header, newId, parse, write } from './frame.js';
+import { MsrpError, Session, type SessionOptions, type Wire } from './session.js';
+import { parseUri, sameUri } from './uri.js';
 
 export interface ConnectionOptions {
   /** Something else than the browser's, for tests. */

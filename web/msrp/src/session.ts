@@ -1,6 +1,6 @@
 // A session (RFC 4975 §7): messages out in chunks, messages in put together, reports both ways.
 
-import { type Flag, type Frame, header, newId } from './frame';
+import { type Flag, type Frame, header, newId } from './frame.js';
 
 /** A message that was not sent, or did not arrive. `status`: what MSRP says; 408 after too long, 0 for a connection that is gone. */
 export class MsrpError extends Error {
