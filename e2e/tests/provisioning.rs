@@ -125,3 +125,33 @@ fn a_gateway_that_is_trusted_says_the_number_and_others_do_not() {
     let other = Server::start();
     assert_eq!(get(&other, &format!("/?{HANDSET}"), "X-MSISDN: 15550000003\r\n").code, 511);
 }
+
+#[test]
+fn orders_stand_in_the_place_of_a_configuration_for_those_they_name() {
+    let orders =
+        "[\"user1@localhost=never\", \"+15550000002=reset\", \"user3@localhost=dormant\", \"user4@localhost=off\"]";
+    let server = Server::with(&[
+        ("PROVISIONING__GATEWAYS", "[\"127.0.0.0/8\"]"),
+        ("PROVISIONING__ORDERS", orders),
+        ("PROVISIONING__VALIDITY", "10m"),
+    ]);
+    let told = |user: usize| {
+        let answer = get(&server, &format!("/?{HANDSET}"), &format!("X-MSISDN: 1555000000{user}\r\n"));
+        assert_eq!(answer.code, 200, "{}", answer.head);
+        let parm = |name| answer.parm(name).unwrap_or_default().to_owned();
+        (parm("version"), parm("validity"), answer.parm("UserPwd").is_some())
+    };
+    let expected = [("-1", "-1"), ("0", "0"), ("-3", "600"), ("-2", "-2")];
+    for (user, (version, validity)) in (1..).zip(expected) {
+        assert_eq!(told(user), (version.to_owned(), validity.to_owned(), false), "user {user}");
+    }
+    assert_eq!((told(5).0, told(5).2), ("1".to_owned(), true), "who is not named is configured");
+}
+
+#[test]
+fn one_address_does_not_ask_without_end() {
+    let server = Server::with(&[("PROVISIONING__PEER_RATE", "1"), ("PROVISIONING__PEER_BURST", "20")]);
+    let codes: Vec<_> = (0..60).map(|_| get(&server, "/config?vers=0", "").code).collect();
+    assert!(codes.iter().take(20).all(|code| *code == 511), "{codes:?}");
+    assert!(codes.contains(&429), "{codes:?}");
+}

@@ -10,6 +10,7 @@
 mod code;
 mod document;
 mod exchange;
+mod order;
 mod profile;
 mod query;
 mod settings;
@@ -18,6 +19,7 @@ mod tree;
 pub use code::{CODE_DIGITS, Code};
 pub use document::{Account, Message, Token, Version, document};
 pub use exchange::{Answer, Arrival, Exchange, ExchangeConfig, Fresh, Known, Pending, SessionId};
+pub use order::{BadOrder, Order, Orders};
 pub use profile::Profile;
 pub use query::{BadQuery, Query};
 pub use settings::{Auth, Chat, Files, Lists, Settings, Transport};

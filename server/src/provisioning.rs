@@ -6,6 +6,7 @@
 mod passwords;
 mod sms;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
@@ -13,18 +14,22 @@ use chappe_api::provisioning::{Answer as HttpAnswer, Asked, AutoConfiguration};
 use chappe_auth::token::{Claims, TokenVerifier, Tokens};
 use chappe_net::Network;
 use chappe_provisioning::{
-    Account, Answer, Arrival, Auth, Chat, Exchange, ExchangeConfig, Files, Fresh, Known, Lists, Message, Query,
-    SessionId, Settings, Token, Transport, Version, document,
+    Account, Answer, Arrival, Auth, Chat, Exchange, ExchangeConfig, Files, Fresh, Known, Lists, Message, Order, Orders,
+    Query, SessionId, Settings, Token, Transport, Version, document,
 };
 use parking_lot::Mutex;
 
 pub use passwords::{DevicePasswords, Login, SEPARATOR};
 pub use sms::Sender;
 
+use crate::admission::Rates;
 use crate::core::{Core, epoch_seconds};
+use crate::logging::Redacted;
 use crate::metrics::{Metrics, Provisioned};
 use crate::sign_ins;
 
+/// Addresses whose rate is remembered.
+const PEERS: usize = 100_000;
 /// Name of the cookie.
 const COOKIE: &str = "rcs";
 /// Whom tokens are for.
@@ -33,6 +38,11 @@ pub const AUDIENCE: &str = "rcs-configuration";
 /// What an operator decides.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// What is told in the place of a configuration, and to whom.
+    pub orders: Orders,
+    /// Requests a second from one address, and so many more at once; 0: any number.
+    pub peer_rate: u32,
+    pub peer_burst: u32,
     pub version: u32,
     /// Seconds.
     pub validity: u32,
@@ -65,6 +75,7 @@ pub struct AutoConfig {
     metrics: Arc<Metrics>,
     options: Options,
     exchange: Mutex<Exchange>,
+    peers: Rates<IpAddr>,
     tokens: Tokens,
     passwords: DevicePasswords,
     sender: Option<Sender>,
@@ -81,6 +92,7 @@ impl AutoConfig {
     ) -> AutoConfig {
         let config = ExchangeConfig { can_send: sender.is_some(), ..ExchangeConfig::default() };
         AutoConfig {
+            peers: Rates::new(options.peer_rate, options.peer_burst, PEERS),
             core,
             metrics,
             options,
@@ -109,6 +121,10 @@ impl AutoConfig {
             return (Provisioned::Forbidden, plain(403, "this address is banned"));
         }
         let is_gateway = self.options.gateways.iter().any(|network| network.contains(ip));
+        if !is_gateway && !self.peers.admit(&ip, self.core.uptime_ms()) {
+            let limited = plain(429, "too many requests from this address");
+            return (Provisioned::TooMany, HttpAnswer { retry_after: Some(1), ..limited });
+        }
         let number = is_gateway.then(|| self.number(asked.headers)).flatten();
         let arrival = Arrival {
             // What goes over loopback is seen by nobody else: a tester, or a proxy that ends TLS, unless it says that it got
@@ -167,6 +183,11 @@ impl AutoConfig {
             return (Provisioned::Forbidden, plain(403, "this account is not served"));
         };
         let Options { version, validity, token_validity, .. } = self.options;
+        let names = std::iter::once(user).chain(entry.tel.iter().map(|tel| &**tel));
+        if let Some(order) = self.options.orders.of(names) {
+            tracing::info!(user = %Redacted(user), ?order, "a handset was told an order in the place of a configuration");
+            return (Provisioned::Ordered, self.ordered(asked, query, user, order));
+        }
         let is_held = query.vers == Some(i64::from(version));
         let told =
             if is_held { Version::Unchanged { version, validity } } else { Version::Current { version, validity } };
@@ -198,6 +219,14 @@ impl AutoConfig {
         );
         let kind = if is_held { Provisioned::Unchanged } else { Provisioned::Configured };
         (kind, HttpAnswer { document: Some(document), ..plain(200, "") })
+    }
+
+    /// VERS alone: no settings, no token, and the device is not listed.
+    fn ordered(&self, asked: &Asked<'_>, query: &Query, user: &str, order: Order) -> HttpAnswer {
+        let domain = user.rsplit_once('@').map_or(user, |(_, domain)| domain);
+        let (version, settings) = (order.version(self.options.validity), self.settings(asked, domain));
+        let document = document(query.profile(), version, None, None, &settings, &Account::default(), &query.apps);
+        HttpAnswer { document: Some(document), ..plain(200, "") }
     }
 
     fn settings(&self, asked: &Asked<'_>, domain: &str) -> Settings {

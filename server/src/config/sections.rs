@@ -476,6 +476,16 @@ section! {
         /// How one-time passwords are sent: "log" writes them into the log, for trials; a URL gets a POST with
         /// {"to": NUMBER, "port": PORT, "text": CODE}. By default they are not, except in the testbed.
         pub sms: Option<String> = None => Example(r#""http://127.0.0.1:8090/sms""#);
+        /// Users that are told something else than a configuration: "USER=ORDER", by AOR or number. reset: deleted, it may ask
+        /// again; never: deleted, it does not ask again by itself; off: kept, until the user turns it on; dormant: kept, it
+        /// asks again after `validity`.
+        pub orders: Vec<String> = Vec::new() => Example(r#"["bob@example.com=reset"]"#);
+        /// Whether an order may be for everybody ("*=ORDER"). Without it such a configuration is refused: clients that were told
+        /// never to ask again cannot be called back.
+        pub order_everybody: bool = false;
+        /// Requests a second from one address, gateways apart, and so many more at once; others are answered 429. 0: any number.
+        pub peer_rate: u32 = 50;
+        pub peer_burst: u32 = 200;
         /// Gateways of the access network that say whose request they pass on.
         pub gateways: Vec<Network> = Vec::new();
         /// Headers in which they say the number; the first that is there counts.

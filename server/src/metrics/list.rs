@@ -100,6 +100,8 @@ label! {
         Configured = "configured",
         /// It had the newest one.
         Unchanged = "unchanged",
+        /// An order of the operator stood in its place.
+        Ordered = "ordered",
         /// The access network has said its number.
         Recognised = "recognised",
         /// A one-time password is under way, or would be if the number were known.

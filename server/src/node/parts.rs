@@ -348,7 +348,11 @@ pub(super) fn provisioning(config: &Config, net: &Net) -> anyhow::Result<Option<
         accept: settings.message_accept,
         reject: settings.message_reject,
     });
+    let orders = chappe_provisioning::Orders::read(&settings.orders, settings.order_everybody);
     let options = provisioning::Options {
+        orders: orders.context("provisioning.orders; for everybody see provisioning.order_everybody")?,
+        peer_rate: settings.peer_rate,
+        peer_burst: settings.peer_burst,
         version: settings.version,
         validity: seconds(settings.validity),
         token_validity: seconds(settings.token_validity),
