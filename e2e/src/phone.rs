@@ -28,6 +28,8 @@ pub struct Phone {
     pub invite: Option<&'static str>,
     /// Parameters of the Contact with which an OPTIONS is answered; none without them.
     pub capabilities: String,
+    /// Headers beside those of every response with which an INVITE is answered.
+    pub invited: String,
 }
 
 /// A first copy of a request over UDP is sent again after this time (RFC 3261 T1).
@@ -51,6 +53,7 @@ impl Phone {
             answer: Some("200 OK"),
             invite: None,
             capabilities: String::new(),
+            invited: String::new(),
         }
     }
 
@@ -136,6 +139,19 @@ impl Phone {
         self.attempt(method, uri, to, &call_id, &format!("{credentials}: {answer}\r\n{headers}"), body)
     }
 
+    /// Sends a request within the dialog that a 2xx to a request of ours has made, and gives the final response.
+    ///
+    /// # Errors
+    /// When the connection ends or no final response comes.
+    pub fn within(&mut self, method: &str, answer: &Message) -> io::Result<Message> {
+        self.cseq += 1;
+        let header = |name| answer.header(name).unwrap_or_default().to_owned();
+        let (to, call_id, contact) = (header("To"), header("Call-ID"), header("Contact"));
+        let uri = contact.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let routes = answer.all("Record-Route").into_iter().rev().map(|route| format!("Route: {route}\r\n"));
+        self.attempt(method, uri, &to, &call_id, &routes.collect::<String>(), "")
+    }
+
     fn attempt(
         &mut self,
         method: &str,
@@ -146,9 +162,11 @@ impl Phone {
         body: &str,
     ) -> io::Result<Message> {
         let branch = format!("z9hG4bK{}-{}", self.mark, self.cseq);
+        // What has a tag comes from a dialog as it stands there.
+        let to = if to.starts_with('<') { to.to_owned() } else { format!("<{to}>") };
         let text = format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{} {};rport;branch={branch}\r\nMax-Forwards: 70\r\n\
-             From: <{}>;tag={}\r\nTo: <{to}>\r\nCall-ID: {call_id}\r\nCSeq: {} {method}\r\n{headers}\
+             From: <{}>;tag={}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {} {method}\r\n{headers}\
              Content-Length: {}\r\n\r\n{body}",
             self.transport.name(),
             self.sent_by(),
@@ -210,6 +228,7 @@ impl Phone {
                 "OPTIONS" if !self.capabilities.is_empty() => {
                     format!("Contact: <{}>;{}\r\n", self.contact(), self.capabilities)
                 }
+                "INVITE" => self.invited.clone(),
                 _ => String::new(),
             };
             let response = message.response(status, &more);

@@ -56,7 +56,10 @@ fn what_a_registration_is_told() {
     let server = server(&hook);
     let mut phone = Phone::new(&server, 1, Transport::Tcp);
     let answer = register(&mut phone, 1);
-    assert_eq!(answer.header("Feature-Caps"), Some("*;+sip.pns=\"webhook\";+sip.pnsreg=\"180\""));
+    let told = |answer: &Message| answer.header("Feature-Caps").unwrap_or_default().to_owned();
+    let first = told(&answer);
+    assert!(first.starts_with("*;+sip.pns=\"webhook\";+sip.pnsreg=\"180\";+sip.pnspurr=\""), "{first}");
+    assert_ne!(told(&register(&mut phone, 1)), first, "a reference is new each time");
     let aor = phone.aor();
     let contact = phone.contact();
     let mut ask = |param: &str| {
@@ -66,6 +69,10 @@ fn what_a_registration_is_told() {
     assert_eq!(ask("pn-provider").header("Feature-Caps"), Some("*;+sip.pns=\"webhook\""), "a question what there is");
     assert_eq!(ask("pn-provider=carrier-pigeon;pn-prid=x").code(), 555);
     assert_eq!(ask("transport=tcp").header("Feature-Caps"), None, "nobody asked");
+    // Too short for a push to have it refreshed in time.
+    let headers = format!("Contact: <{contact};pn-provider=webhook;pn-prid=x>\r\nExpires: 100\r\n");
+    let brief = phone.request("REGISTER", &format!("sip:{DOMAIN}"), &aor, &headers, "").expect("the server lives");
+    assert_eq!((brief.code(), brief.header("Min-Expires")), (423, Some("240")), "{brief:?}");
 }
 
 #[test]
@@ -189,6 +196,99 @@ fn a_call_waits_for_five_devices_and_each_rings_once() {
         }
     });
     assert_eq!(hook.rest(), [serde_json::Value::Null; 0], "each was pushed to once");
+}
+
+/// Nothing was pushed but for those who are named: what was wanted before them would have come before.
+fn fence(server: &Server, hook: &Hook, sender: &mut Phone) {
+    asleep(server, 3, 33);
+    assert_eq!(sender.message(3, "fence").expect("the server lives"), 202);
+    assert_eq!(hook.next()["prid"], "token33", "a push that must not have been");
+    let mut phone = wakes(server, 3, 33);
+    assert_eq!(phone.texts(1), ["fence"]);
+}
+
+#[test]
+fn a_kill_between_storing_and_pushing_loses_no_wake_up() {
+    let hook = Hook::start();
+    let mut server = server(&hook);
+    for round in 0..4 {
+        asleep(&server, 1, 1);
+        let mut sender = Phone::registered(&server, 0, Transport::Tcp);
+        let text = format!("round {round}");
+        // The 202 says that it is on disk; nobody knows how far the wake-up is.
+        assert_eq!(sender.message(1, &text).unwrap(), 202);
+        server.kill();
+        let before = hook.rest();
+        server.restart();
+        let push = hook.next();
+        assert_eq!(push["prid"], "token1", "round {round}, before: {before:?}");
+        assert_eq!(wakes(&server, 1, 1).texts(1), [text]);
+        wait_for("it sleeps again", || (flows(&server, 1) == 0).then_some(()));
+    }
+}
+
+#[test]
+fn a_dead_token_stays_dead_when_the_server_is_killed() {
+    let hook = Hook::start();
+    let mut server = server(&hook);
+    asleep(&server, 1, 1);
+    hook.answer(410);
+    let mut sender = Phone::registered(&server, 0, Transport::Tcp);
+    assert_eq!(sender.message(1, "one").unwrap(), 202);
+    assert_eq!(hook.next()["prid"], "token1");
+    wait_for("it is known", || {
+        server.ask(&["push", "log", "user1@localhost"]).to_string().contains("gone").then_some(())
+    });
+    // The registration goes a little later; that the token is dead is on disk.
+    server.kill();
+    hook.answer(200);
+    server.restart();
+    let mut sender = Phone::registered(&server, 0, Transport::Tcp);
+    fence(&server, &hook, &mut sender);
+    // The phone comes back with it, and is told that it will not be woken.
+    let mut phone = Phone::new(&server, 1, Transport::Tcp);
+    let answer = register(&mut phone, 1);
+    assert_eq!(answer.header("Feature-Caps"), None);
+    assert_eq!(phone.texts(1), ["one"]);
+    drop(phone);
+    wait_for("it sleeps", || (flows(&server, 1) == 0).then_some(()));
+    assert_eq!(sender.message(1, "two").unwrap(), 202);
+    fence(&server, &hook, &mut sender);
+    // With a new one it is.
+    drop(wakes(&server, 1, 2));
+    wait_for("it sleeps", || (flows(&server, 1) == 0).then_some(()));
+    assert_eq!(sender.message(1, "three").unwrap(), 202);
+    assert_eq!(hook.next()["prid"], "token2");
+}
+
+#[test]
+fn a_request_within_a_dialog_wakes_the_device_of_the_dialog() {
+    let hook = Hook::start();
+    let server = server(&hook);
+    let mut callee = Phone::new(&server, 1, Transport::Tcp);
+    let told = register(&mut callee, 1).header("Feature-Caps").unwrap_or_default().to_owned();
+    let (_, rest) = told.split_once("+sip.pnspurr=\"").expect("a reference");
+    let reference = rest.split('"').next().unwrap_or_default().to_owned();
+    callee.invited = format!("Contact: <{};pn-purr={reference}>\r\n", callee.contact());
+    let mut caller = Phone::registered(&server, 0, Transport::Tcp);
+    let answer = thread::scope(|scope| {
+        let call = scope.spawn(|| invite(&mut caller, 1));
+        assert_eq!(callee.receive(chappe_e2e::PATIENCE).unwrap().expect("the call comes").method(), "INVITE");
+        call.join().expect("the caller lives")
+    });
+    assert_eq!(answer.code(), 200, "{answer:?}");
+    drop(callee);
+    wait_for("it sleeps", || (flows(&server, 1) == 0).then_some(()));
+    thread::scope(|scope| {
+        let bye = scope.spawn(|| caller.within("BYE", &answer).expect("the server lives"));
+        let push = hook.next();
+        assert_eq!((push["prid"].as_str(), push["class"].as_str()), (Some("token1"), Some("message")), "{push}");
+        let mut callee = wakes(&server, 1, 1);
+        let came = callee.receive(chappe_e2e::PATIENCE).unwrap().expect("the BYE comes");
+        assert_eq!(came.method(), "BYE");
+        assert_eq!(bye.join().expect("the caller lives").code(), 200);
+    });
+    assert_eq!(hook.rest(), [serde_json::Value::Null; 0]);
 }
 
 #[test]

@@ -1,7 +1,6 @@
-//! The Apple Push Notification service: HTTP/2, and a signed token of the team.
+//! The Apple Push Notification service: HTTP/2, and a signed token of the team or a certificate of the application.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -10,20 +9,33 @@ use crate::http::{self, Answer};
 use crate::jose::{KeyError, SigningKey, pem};
 use crate::outcome::Outcome;
 use crate::target::Target;
+use crate::tls::Tls;
 use crate::wake::Class;
-use crate::{Note, Provider};
+use crate::{Note, Provider, QUOTA};
 
 const URL: &str = "https://api.push.apple.com";
 const SANDBOX: &str = "https://api.sandbox.push.apple.com";
 /// Seconds for which a token is used: not over an hour, and renewed not more often than every 20 minutes.
 const TOKEN: u64 = 2400;
 
+/// How the service knows us.
+#[derive(Clone)]
+pub enum ApnsAuth {
+    /// By a token for each request.
+    Token {
+        /// The key in PEM, as it is downloaded (`AuthKey_….p8`).
+        key: String,
+        key_id: String,
+    },
+    /// By the certificate of the connection: chain and private key in PEM.
+    Certificate(String),
+}
+
 /// Who we are to the service.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ApnsSettings {
-    /// The key in PEM, as it is downloaded (`AuthKey_….p8`).
-    pub key: String,
-    pub key_id: String,
+    pub auth: ApnsAuth,
+    /// That of the tokens; with a certificate it only tells whose devices are ours.
     pub team: String,
     pub sandbox: bool,
     /// Stands for the address of the service.
@@ -32,39 +44,55 @@ pub struct ApnsSettings {
 
 /// See the module.
 pub struct Apns {
-    key: SigningKey,
-    key_id: String,
+    signer: Option<Signer>,
     team: String,
     url: String,
     client: reqwest::Client,
+}
+
+/// Makes tokens, each for long: who renews them too often is refused.
+struct Signer {
+    key: SigningKey,
+    key_id: String,
     /// With the time of its making.
     token: Mutex<Option<(Arc<str>, u64)>>,
 }
 
-impl Apns {
-    pub fn new(settings: ApnsSettings) -> Result<Apns, KeyError> {
-        let url = settings.url.as_deref().unwrap_or(if settings.sandbox { SANDBOX } else { URL });
-        Ok(Apns {
-            key: SigningKey::es256(&pem(&settings.key)?)?,
-            url: url.trim_end_matches('/').to_owned(),
-            key_id: settings.key_id,
-            team: settings.team,
-            client: http::client(false).map_err(|error| KeyError::File(error.to_string()))?,
-            token: Mutex::new(None),
-        })
-    }
-
-    fn token(&self, now: u64) -> Arc<str> {
+impl Signer {
+    fn token(&self, team: &str, now: u64) -> Arc<str> {
         let mut token = self.token.lock();
         match &*token {
             Some((token, made)) if now < made + TOKEN => Arc::clone(token),
             _ => {
-                let made: Arc<str> =
-                    self.key.token(Some(&self.key_id), &json!({ "iss": self.team, "iat": now })).into();
+                let made: Arc<str> = self.key.token(Some(&self.key_id), &json!({ "iss": team, "iat": now })).into();
                 *token = Some((Arc::clone(&made), now));
                 made
             }
         }
+    }
+}
+
+impl Apns {
+    /// # Errors
+    /// The key cannot sign, or the certificate cannot be shown.
+    pub fn new(settings: ApnsSettings, tls: &Tls) -> Result<Apns, KeyError> {
+        let url = settings.url.as_deref().unwrap_or(if settings.sandbox { SANDBOX } else { URL });
+        let mut tls = tls.clone();
+        let signer = match settings.auth {
+            ApnsAuth::Token { key, key_id } => {
+                Some(Signer { key: SigningKey::es256(&pem(&key)?)?, key_id, token: Mutex::new(None) })
+            }
+            ApnsAuth::Certificate(text) => {
+                tls = tls.showing(&text)?;
+                None
+            }
+        };
+        Ok(Apns {
+            signer,
+            url: url.trim_end_matches('/').to_owned(),
+            team: settings.team,
+            client: http::client(false, &tls).map_err(|error| KeyError::File(error.to_string()))?,
+        })
     }
 
     async fn post(&self, target: &Target, note: &Note, topic: &str) -> Result<Answer, Outcome> {
@@ -76,10 +104,11 @@ impl Apns {
                 ("background", 5, topic, json!({ "aps": { "content-available": 1 }, "sip": "wake" }))
             }
         };
-        let request = self
-            .client
-            .post(format!("{}/3/device/{}", self.url, target.prid))
-            .header("authorization", format!("bearer {}", self.token(note.now)))
+        let mut request = self.client.post(format!("{}/3/device/{}", self.url, target.prid));
+        if let Some(signer) = &self.signer {
+            request = request.header("authorization", format!("bearer {}", signer.token(&self.team, note.now)));
+        }
+        let request = request
             .header("apns-topic", topic)
             .header("apns-push-type", kind)
             .header("apns-priority", priority)
@@ -106,12 +135,14 @@ impl Provider for Apns {
         }
         let answer = match self.post(target, note, topic).await {
             Ok(answer) if answer.status == 403 && reason(&answer) == "ExpiredProviderToken" => {
-                *self.token.lock() = None;
+                if let Some(signer) = &self.signer {
+                    *signer.token.lock() = None;
+                }
                 self.post(target, note, topic).await
             }
             other => other,
         };
-        answer.map_or_else(|outcome| outcome, |answer| read(&answer))
+        answer.map_or_else(|outcome| outcome, |answer| read(&answer, note.since))
     }
 }
 
@@ -120,14 +151,21 @@ fn reason(answer: &Answer) -> String {
     body["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-fn read(answer: &Answer) -> Outcome {
+/// Whether the token was registered after the service last knew it to be dead, which it says in milliseconds.
+fn came_back(answer: &Answer, since: u64) -> bool {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    body["timestamp"].as_u64().is_some_and(|dead| since.saturating_mul(1000) > dead)
+}
+
+fn read(answer: &Answer, since: u64) -> Outcome {
     let reason = reason(answer);
     let why = format!("HTTP {} {reason}", answer.status).trim_end().to_owned();
     match (answer.status, &*reason) {
         (200, _) => Outcome::Accepted,
+        (410, _) if came_back(answer, since) => Outcome::Refused(format!("{why}, but it was registered since")),
         (410, _) | (400, "BadDeviceToken" | "DeviceTokenNotForTopic" | "MissingDeviceToken") => Outcome::Gone(why),
         (403, _) | (429, "TooManyProviderTokenUpdates") => Outcome::Misconfigured(why),
-        (429, _) => Outcome::Retry { after: Some(answer.retry_after.unwrap_or(Duration::from_secs(60))), why },
+        (429, _) => Outcome::Retry { after: Some(answer.retry_after.unwrap_or(QUOTA)), why },
         (500..=599, _) => Outcome::Retry { after: answer.retry_after, why },
         _ => Outcome::Refused(why),
     }
@@ -135,34 +173,34 @@ fn read(answer: &Answer) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     use super::*;
-
-    fn key() -> String {
-        let pkcs8 = crate::jose::test_key();
-        let text = base64::engine::general_purpose::STANDARD.encode(pkcs8);
-        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
-    }
 
     #[test]
     fn what_the_service_says() {
         let read = |status, reason: &str| {
-            read(&Answer { status, retry_after: None, body: json!({ "reason": reason }).to_string() }).as_str()
+            read(&Answer { status, body: json!({ "reason": reason }).to_string(), ..Answer::default() }, 0).as_str()
         };
         assert_eq!(read(200, ""), "accepted");
         for (status, reason, expected) in [
             (400, "BadDeviceToken", "gone"),
             (400, "DeviceTokenNotForTopic", "gone"),
+            (400, "MissingDeviceToken", "gone"),
+            (400, "BadCollapseId", "refused"),
             (400, "BadTopic", "refused"),
+            (400, "TopicDisallowed", "refused"),
             (403, "InvalidProviderToken", "misconfigured"),
+            (403, "MissingProviderToken", "misconfigured"),
+            (403, "BadCertificate", "misconfigured"),
+            (403, "BadCertificateEnvironment", "misconfigured"),
             (404, "BadPath", "refused"),
+            (405, "MethodNotAllowed", "refused"),
             (410, "Unregistered", "gone"),
+            (410, "ExpiredToken", "gone"),
             (413, "PayloadTooLarge", "refused"),
             (429, "TooManyRequests", "retry"),
             (429, "TooManyProviderTokenUpdates", "misconfigured"),
             (500, "InternalServerError", "retry"),
+            (503, "ServiceUnavailable", "retry"),
             (503, "Shutdown", "retry"),
         ] {
             assert_eq!(read(status, reason), expected, "{status} {reason}");
@@ -171,70 +209,12 @@ mod tests {
         assert_eq!(topic("TEAM12345A", "OTHER.com.example.app"), None);
     }
 
-    /// A service that answers each request with the next of these, and gives back the heads that it got.
-    async fn service(answers: Vec<&'static str>) -> (String, tokio::task::JoinHandle<Vec<String>>) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let served = tokio::spawn(async move {
-            let mut heads = Vec::new();
-            for answer in answers {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut taken = Vec::new();
-                while !String::from_utf8_lossy(&taken).contains("\r\n\r\n") {
-                    let mut buffer = [0; 4096];
-                    let n = stream.read(&mut buffer).await.unwrap();
-                    taken.extend_from_slice(&buffer[..n]);
-                }
-                heads.push(String::from_utf8_lossy(&taken).into_owned());
-                let text = format!("HTTP/1.1 {answer}");
-                stream.write_all(text.as_bytes()).await.unwrap();
-            }
-            heads
-        });
-        (url, served)
-    }
-
-    fn header(head: &str, name: &str) -> String {
-        let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")));
-        line.and_then(|line| line.split_once(": ")).map_or(String::new(), |(_, value)| value.to_owned())
-    }
-
-    #[tokio::test]
-    async fn calls_go_to_pushkit_and_messages_do_not() {
-        let ok = "200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        let expired =
-            "403 Forbidden\r\nContent-Length: 33\r\nConnection: close\r\n\r\n{\"reason\":\"ExpiredProviderToken\"}";
-        let (url, served) = service(vec![ok, ok, expired, ok]).await;
-        let settings = ApnsSettings {
-            key: key(),
-            key_id: "KEYIDKEYID".into(),
-            team: "TEAM12345A".into(),
-            sandbox: false,
-            url: Some(url),
-        };
-        let apns = Apns::new(settings).unwrap();
-        let param = "TEAM12345A.com.example.app.voip".to_owned();
-        let target = Target { provider: "apns".into(), param, prid: "ab12".into() };
-        let note = |class: Class| Note { class, ttl: class.ttl(), collapse: "c".into(), now: 1000 };
-        for class in [Class::Call, Class::Message, Class::Message] {
-            assert_eq!(apns.send(&target, &note(class)).await, Outcome::Accepted);
+    #[test]
+    fn a_token_that_was_registered_after_its_death_lives() {
+        let body = json!({ "reason": "Unregistered", "timestamp": 1_700_000_000_000_u64 }).to_string();
+        let gone = Answer { status: 410, body, ..Answer::default() };
+        for (since, expected) in [(0, "gone"), (1_699_999_999, "gone"), (1_700_000_001, "refused")] {
+            assert_eq!(read(&gone, since).as_str(), expected, "registered at {since}");
         }
-        let heads = served.await.unwrap();
-        let kinds: Vec<_> = heads.iter().map(|h| (header(h, "apns-push-type"), header(h, "apns-topic"))).collect();
-        let (voip, plain) = ("com.example.app.voip".to_owned(), "com.example.app".to_owned());
-        assert_eq!(kinds[0], ("voip".to_owned(), voip));
-        assert_eq!(kinds[1], ("background".to_owned(), plain));
-        assert_eq!(header(&heads[0], "apns-expiration"), "1030");
-        assert!(heads[0].starts_with("POST /3/device/ab12 "), "{}", heads[0]);
-        assert_eq!(header(&heads[0], "authorization"), header(&heads[1], "authorization"), "one token serves for long");
-        assert_ne!(
-            header(&heads[2], "authorization"),
-            header(&heads[3], "authorization"),
-            "and is renewed when it has to"
-        );
-        let foreign = Target { param: "OTHER.app".into(), ..target.clone() };
-        assert_eq!(apns.send(&foreign, &note(Class::Call)).await.as_str(), "refused");
-        let junk = Target { prid: "not hex".into(), ..target };
-        assert_eq!(apns.send(&junk, &note(Class::Call)).await.as_str(), "gone");
     }
 }

@@ -1,27 +1,22 @@
 //! Firebase Cloud Messaging, HTTP v1: OAuth by a signed token of a service account, then one POST for each push.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::http::{self, Answer};
 use crate::jose::{KeyError, SigningKey, pem};
+use crate::oauth::AccessToken;
 use crate::outcome::Outcome;
 use crate::target::Target;
+use crate::tls::Tls;
 use crate::wake::Class;
-use crate::{Note, Provider};
+use crate::{Note, Provider, QUOTA};
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 const URL: &str = "https://fcm.googleapis.com";
-/// Seconds before its end at which a token is renewed, and for which ours asks.
-const MARGIN: u64 = 300;
+/// Seconds for which our assertion asks for a token.
 const LIFETIME: u64 = 3600;
-/// After QUOTA_EXCEEDED without Retry-After.
-const QUOTA: Duration = Duration::from_secs(60);
 
 /// The file that the console gives for a service account.
 #[derive(Deserialize)]
@@ -38,30 +33,27 @@ pub struct Fcm {
     project: String,
     email: String,
     key: SigningKey,
-    token_url: String,
     url: String,
     client: reqwest::Client,
-    /// With the time until which it is used, in seconds since the epoch.
-    token: Mutex<Option<(Arc<str>, u64)>>,
-    /// One renewal at a time.
-    renewing: tokio::sync::Mutex<()>,
+    token: AccessToken,
 }
 
 impl Fcm {
     /// From the JSON of a service account. `url` stands for the address of the service.
-    pub fn new(account: &str, url: Option<&str>) -> Result<Fcm, KeyError> {
+    ///
+    /// # Errors
+    /// It is none, or has a key that cannot sign.
+    pub fn new(account: &str, url: Option<&str>, tls: &Tls) -> Result<Fcm, KeyError> {
         let account: Account =
             serde_json::from_str(account).map_err(|error| KeyError::File(format!("no service account: {error}")))?;
-        let client = http::client(false).map_err(|error| KeyError::File(error.to_string()))?;
+        let client = http::client(false, tls).map_err(|error| KeyError::File(error.to_string()))?;
         Ok(Fcm {
             key: SigningKey::rs256(&pem(&account.private_key)?)?,
             project: account.project_id,
             email: account.client_email,
-            token_url: account.token_uri.unwrap_or_else(|| TOKEN_URL.to_owned()),
             url: url.unwrap_or(URL).trim_end_matches('/').to_owned(),
             client,
-            token: Mutex::new(None),
-            renewing: tokio::sync::Mutex::new(()),
+            token: AccessToken::new(account.token_uri.unwrap_or_else(|| TOKEN_URL.to_owned())),
         })
     }
 
@@ -70,42 +62,31 @@ impl Fcm {
         &self.project
     }
 
-    async fn token(&self, now: u64) -> Result<Arc<str>, Outcome> {
-        let known = || self.token.lock().as_ref().filter(|(_, until)| now < *until).map(|(token, _)| Arc::clone(token));
-        if let Some(token) = known() {
-            return Ok(token);
-        }
-        let _one = self.renewing.lock().await;
-        if let Some(token) = known() {
-            return Ok(token);
-        }
+    /// What an access token is asked for with (RFC 7523 §2.1).
+    fn form(&self, now: u64) -> String {
         let claims =
-            json!({ "iss": self.email, "scope": SCOPE, "aud": self.token_url, "iat": now, "exp": now + LIFETIME });
+            json!({ "iss": self.email, "scope": SCOPE, "aud": self.token.url(), "iat": now, "exp": now + LIFETIME });
         let assertion = self.key.token(None, &claims);
         // Neither part has characters that a form would have to escape.
-        let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
-        let request = self.client.post(&self.token_url).header("content-type", "application/x-www-form-urlencoded");
-        let answer = http::send(request.body(form)).await?;
-        if answer.status >= 500 || answer.status == 429 {
-            let why = format!("no access token: HTTP {}", answer.status);
-            return Err(Outcome::Retry { after: answer.retry_after, why });
-        }
-        let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let Some(token) = body["access_token"].as_str().filter(|_| answer.status == 200) else {
-            let why = body["error_description"].as_str().or(body["error"].as_str()).unwrap_or_default();
-            return Err(Outcome::Misconfigured(format!("no access token: HTTP {} {why}", answer.status)));
-        };
-        let token: Arc<str> = token.into();
-        let lifetime = body["expires_in"].as_u64().unwrap_or(LIFETIME);
-        *self.token.lock() = Some((Arc::clone(&token), now + lifetime.saturating_sub(MARGIN)));
-        Ok(token)
+        format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}")
     }
 
-    async fn post(&self, target: &Target, note: &Note) -> Result<Answer, Outcome> {
-        let token = self.token(note.now).await?;
+    async fn post(&self, target: &Target, note: &Note, token: &str) -> Result<Answer, Outcome> {
         let url = format!("{}/v1/projects/{}/messages:send", self.url, self.project);
-        let request = self.client.post(url).bearer_auth(&token).header("content-type", "application/json");
+        let request = self.client.post(url).bearer_auth(token).header("content-type", "application/json");
         http::send(request.body(message(target, note).to_string())).await
+    }
+
+    async fn try_send(&self, target: &Target, note: &Note) -> Result<Answer, Outcome> {
+        let token = self.token.get(&self.client, note.now, || self.form(note.now)).await?;
+        let answer = self.post(target, note, &token).await?;
+        if answer.status != 401 {
+            return Ok(answer);
+        }
+        // The token was taken back early: once more with a new one.
+        self.token.refused(&token);
+        let token = self.token.get(&self.client, note.now, || self.form(note.now)).await?;
+        self.post(target, note, &token).await
     }
 }
 
@@ -130,15 +111,7 @@ impl Provider for Fcm {
         if !target.param.is_empty() && target.param != self.project {
             return Outcome::Refused(format!("pn-param is not the project {}", self.project));
         }
-        let answer = match self.post(target, note).await {
-            Ok(answer) if answer.status == 401 => {
-                // The token was taken back early: once more with a new one.
-                *self.token.lock() = None;
-                self.post(target, note).await
-            }
-            other => other,
-        };
-        answer.map_or_else(|outcome| outcome, |answer| read(&answer))
+        self.try_send(target, note).await.map_or_else(|outcome| outcome, |answer| read(&answer))
     }
 }
 
@@ -175,7 +148,7 @@ mod tests {
         };
         let bug = json!({ "error": { "status": "INVALID_ARGUMENT",
             "details": [{ "@type": "type.googleapis.com/google.rpc.BadRequest" }] } });
-        let read = |status, body: String| read(&Answer { status, retry_after: None, body });
+        let read = |status, body: String| read(&Answer { status, body, ..Answer::default() });
         assert_eq!(read(200, "{\"name\":\"x\"}".into()), Outcome::Accepted);
         for (status, body, expected) in [
             (404, fcm("UNREGISTERED"), "gone"),
@@ -193,6 +166,6 @@ mod tests {
         }
         let quota = read(429, fcm("QUOTA_EXCEEDED"));
         assert!(matches!(quota, Outcome::Retry { after: Some(QUOTA), .. }), "{quota:?}");
-        assert!(Fcm::new("{}", None).is_err());
+        assert!(Fcm::new("{}", None, &Tls::default()).is_err());
     }
 }

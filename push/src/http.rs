@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::HeaderMap;
 
 use crate::outcome::Outcome;
+use crate::tls::Tls;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT: Duration = Duration::from_secs(5);
@@ -15,18 +17,9 @@ const MAX_ANSWER: usize = 8192;
 
 /// A client of HTTP/2 and HTTP/1.1 that follows no redirections. `guarded` ones do not talk to addresses that are not
 /// public, whatever a name says.
-pub(crate) fn client(guarded: bool) -> reqwest::Result<reqwest::Client> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    // What cannot be read is missed when a service is not trusted, and said then.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring knows the versions of rustls")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+pub(crate) fn client(guarded: bool, tls: &Tls) -> reqwest::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(config)
+        .tls_backend_preconfigured(tls.client())
         .redirect(reqwest::redirect::Policy::none())
         .timeout(TIMEOUT)
         .connect_timeout(CONNECT)
@@ -80,10 +73,19 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
 }
 
 /// An answer: its status, when to come again, and what it says.
+#[derive(Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: String,
+}
+
+impl Answer {
+    /// The value of a header, or nothing.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
 }
 
 /// Sends a request; failures of the way there are to be tried again.
@@ -92,7 +94,8 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<Answer, Out
     let failed = |error: reqwest::Error| Outcome::Retry { after: None, why: chain(&error.without_url()) };
     let mut response = request.send().await.map_err(failed)?;
     let status = response.status().as_u16();
-    let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let headers = std::mem::take(response.headers_mut());
+    let retry_after = headers.get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk[..chunk.len().min(MAX_ANSWER - body.len())]);
@@ -101,7 +104,7 @@ pub(crate) async fn send(request: reqwest::RequestBuilder) -> Result<Answer, Out
         }
     }
     let body = String::from_utf8_lossy(&body).into_owned();
-    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), body })
+    Ok(Answer { status, retry_after: retry_after.map(Duration::from_secs), headers, body })
 }
 
 /// An error with what caused it.

@@ -4,7 +4,7 @@
 //! ```text
 //! want ──▶ due ──poll──▶ in flight ──accepted──▶ due again after a gap ─▶ … ─▶ given up
 //!           ▲                │  └─────gone, refused────────────────────────────▶ given up
-//!           └────retry───────┘
+//!           └─────later──────┘ (as long as a push would be of use)
 //! REGISTER at any time: over
 //! ```
 
@@ -65,18 +65,60 @@ const MESSAGE: [Duration; 5] = [
 ];
 const REFRESH: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(30)];
 
-/// Time for a provider to answer, and for one that says "later".
+/// Time for a provider to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-const LATER: Duration = Duration::from_secs(5);
-const MOST_LATER: Duration = Duration::from_secs(3600);
+/// After a failure for which the provider does not say when to come again: the first time, at most, and what it may say at most.
+const LATER: Duration = Duration::from_secs(2);
+const MOST_LATER: Duration = Duration::from_secs(600);
+const MOST_SAID: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 struct Wake {
     class: Class,
+    /// What it is wanted for as well, with less haste: that goes on where this is given up.
+    also: Option<Class>,
+    since: Instant,
+    /// Pushes that the provider took, or never answered.
     sent: usize,
+    /// Failures since the last of them.
+    failed: u32,
     /// Names the push under way.
     in_flight: Option<u64>,
     due: Instant,
+}
+
+impl Wake {
+    fn new(class: Class, now: Instant) -> Wake {
+        Wake { class, also: None, since: now, sent: 0, failed: 0, in_flight: None, due: now }
+    }
+
+    /// What remains of it where its haste was in vain: a push for the rest is due after the first gap.
+    fn rest(&self, now: Instant) -> Option<Wake> {
+        let class = self.also?;
+        Some(Wake { sent: 1, due: now + class.gaps()[0], ..Wake::new(class, now) })
+    }
+
+    /// When the next push is due after what became of one; never where none would help.
+    fn after(&mut self, outcome: &Outcome, number: u64, now: Instant) -> Option<Duration> {
+        match outcome {
+            Outcome::Accepted => {
+                self.failed = 0;
+                // After the last push there is a gap too: the device may still come.
+                Some(self.class.gaps().get(self.sent - 1).copied().unwrap_or(PATIENCE))
+            }
+            Outcome::Retry { after, .. } => {
+                // It was none: another one takes its place.
+                self.sent -= 1;
+                let doubled = LATER.saturating_mul(1 << self.failed.min(16)).min(MOST_LATER);
+                self.failed += 1;
+                // Devices that failed together do not come again together.
+                let spread = doubled / 4 * (number.wrapping_mul(0x9e37_79b9) % 1024) as u32 / 1024;
+                let after = after.map_or(doubled + spread, |after| after.clamp(LATER, MOST_SAID));
+                (now + after < self.since + self.class.ttl()).then_some(after)
+            }
+            Outcome::Gone(_) | Outcome::Misconfigured(_) | Outcome::Refused(_) => None,
+        }
+    }
 }
 
 /// A push that is to be sent now.
@@ -114,15 +156,18 @@ impl Wakes {
     pub fn want(&mut self, key: &Key, class: Class, now: Instant) -> bool {
         if let Some(wake) = self.wakes.get_mut(key) {
             if class >= wake.class {
+                let less = Some(class).filter(|class| *class > wake.class);
+                wake.also = wake.also.into_iter().chain(less).min();
                 return false;
             }
             // What is urgent does not wait for the gap of what was not.
             self.due.remove(&(wake.due, key.clone()));
-            (wake.class, wake.sent, wake.in_flight, wake.due) = (class, 0, None, now);
+            let also = Some(wake.also.map_or(wake.class, |also| also.min(wake.class)));
+            *wake = Wake { also, ..Wake::new(class, now) };
             self.due.insert((now, key.clone()));
             return true;
         }
-        self.wakes.insert(key.clone(), Wake { class, sent: 0, in_flight: None, due: now });
+        self.wakes.insert(key.clone(), Wake::new(class, now));
         self.due.insert((now, key.clone()));
         true
     }
@@ -153,7 +198,13 @@ impl Wakes {
                 wake.in_flight = None;
             }
             if wake.sent > wake.class.gaps().len() {
-                self.wakes.remove(&key);
+                match wake.rest(now) {
+                    Some(rest) => {
+                        self.due.insert((rest.due, key.clone()));
+                        *wake = rest;
+                    }
+                    None => drop(self.wakes.remove(&key)),
+                }
                 continue;
             }
             self.next += 1;
@@ -167,30 +218,27 @@ impl Wakes {
     }
 
     /// What the provider said of a push. Answers to pushes of wake-ups that are over, or were overtaken, count for
-    /// nothing. True if the wake-up was given up.
+    /// nothing. True if the wake-up was given up, at least what was most urgent of it.
     pub fn answered(&mut self, key: &Key, number: u64, outcome: &Outcome, now: Instant) -> bool {
         let Some(wake) = self.wakes.get_mut(key).filter(|wake| wake.in_flight == Some(number)) else { return false };
         self.due.remove(&(wake.due, key.clone()));
         wake.in_flight = None;
-        let gap = wake.class.gaps().get(wake.sent - 1).copied();
-        let after = match outcome {
-            Outcome::Accepted => gap,
-            Outcome::Retry { after, .. } => gap.map(|gap| after.unwrap_or(LATER).min(MOST_LATER).max(LATER.min(gap))),
-            Outcome::Gone(_) | Outcome::Misconfigured(_) | Outcome::Refused(_) => None,
-        };
-        // After the last push there is a gap too: the device may still come.
-        let last = matches!(outcome, Outcome::Accepted).then_some(PATIENCE);
-        match after.or(last) {
+        match wake.after(outcome, number, now) {
             Some(after) => {
                 wake.due = now + after;
-                if after == PATIENCE && gap.is_none() {
-                    wake.sent = usize::MAX;
-                }
                 self.due.insert((wake.due, key.clone()));
                 false
             }
             None => {
-                self.wakes.remove(key);
+                // Where the service is only late, the rest may still have its time.
+                let rest = wake.rest(now).filter(|_| matches!(outcome, Outcome::Retry { .. }));
+                match rest {
+                    Some(rest) => {
+                        self.due.insert((rest.due, key.clone()));
+                        *wake = rest;
+                    }
+                    None => drop(self.wakes.remove(key)),
+                }
                 true
             }
         }

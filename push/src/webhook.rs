@@ -7,6 +7,7 @@ use ring::hmac;
 use crate::http::{self, Answer};
 use crate::outcome::Outcome;
 use crate::target::Target;
+use crate::tls::Tls;
 use crate::{Note, Provider};
 
 /// POSTs JSON with the parameters of the device; with a secret, `X-Chappe-Signature: sha256=BASE64` is the HMAC-SHA-256 of
@@ -19,10 +20,13 @@ pub struct Webhook {
 
 impl Webhook {
     /// The URL is the operator's own and may be anywhere.
-    pub fn new(url: &str, secret: Option<&str>) -> Result<Webhook, String> {
+    ///
+    /// # Errors
+    /// It is no URL, or TLS cannot be set up.
+    pub fn new(url: &str, secret: Option<&str>, tls: &Tls) -> Result<Webhook, String> {
         let url = reqwest::Url::parse(url).map_err(|error| error.to_string())?.to_string();
         let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
-        let client = http::client(false).map_err(|error| error.to_string())?;
+        let client = http::client(false, tls).map_err(|error| error.to_string())?;
         Ok(Webhook { url, key, client })
     }
 }
@@ -68,11 +72,11 @@ mod tests {
 
     #[test]
     fn what_a_hook_says() {
-        let read = |status| read(&Answer { status, retry_after: None, body: String::new() }).as_str();
+        let read = |status| read(&Answer { status, ..Answer::default() }).as_str();
         let seen: Vec<_> = [200, 204, 404, 410, 429, 503, 403, 301, 400].map(read).to_vec();
         let expected =
             ["accepted", "accepted", "gone", "gone", "retry", "retry", "misconfigured", "refused", "refused"];
         assert_eq!(seen, expected);
-        assert!(Webhook::new("not a url", None).is_err());
+        assert!(Webhook::new("not a url", None, &Tls::default()).is_err());
     }
 }

@@ -1,5 +1,5 @@
 //! Web Push (RFC 8030) with VAPID (RFC 8292). What is registered by SIP carries no keys for content, so a push has none
-//! (RFC 8599 §15).
+//! (RFC 8599 §15), unless the device adds them ([`crate::sealed`]).
 
 use std::path::Path;
 
@@ -11,7 +11,9 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use crate::http::{self, Answer, is_public};
 use crate::jose::{KeyError, SigningKey};
 use crate::outcome::Outcome;
+use crate::sealed::Keys;
 use crate::target::Target;
+use crate::tls::Tls;
 use crate::wake::Class;
 use crate::{Note, Provider};
 
@@ -65,8 +67,11 @@ pub struct WebPush {
 
 impl WebPush {
     /// `subject` is a `mailto:` or `https:` URI at which the operator is reached (RFC 8292 §2.1).
-    pub fn new(key: VapidKey, subject: &str, trusted: &[String]) -> Result<WebPush, String> {
-        let client = |guarded| http::client(guarded).map_err(|error| error.to_string());
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn new(key: VapidKey, subject: &str, trusted: &[String], tls: &Tls) -> Result<WebPush, String> {
+        let client = |guarded| http::client(guarded, tls).map_err(|error| error.to_string());
         let trusted = trusted.iter().map(|origin| origin.trim_end_matches('/').to_owned()).collect();
         Ok(WebPush { key, subject: subject.to_owned(), trusted, guarded: client(true)?, open: client(false)? })
     }
@@ -99,7 +104,7 @@ impl WebPush {
 #[async_trait::async_trait]
 impl Provider for WebPush {
     async fn send(&self, target: &Target, note: &Note) -> Outcome {
-        let (url, client) = match self.way(&target.prid) {
+        let (mut url, client) = match self.way(&target.prid) {
             Ok(way) => way,
             Err(outcome) => return outcome,
         };
@@ -107,17 +112,34 @@ impl Provider for WebPush {
         let authorization = self.authorization(&url, note.now);
         // RFC 8030 §5.4: at most 32 characters of base64url.
         let topic = URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, note.collapse.as_bytes()));
+        let keys = url.fragment().and_then(Keys::of);
+        url.set_fragment(None);
         let request = client
             .post(url)
             .header("ttl", note.ttl.as_secs())
             .header("urgency", urgency)
             .header("topic", &topic[..32])
-            .header("authorization", authorization)
-            .header("content-length", 0);
+            .header("authorization", authorization);
+        let body = keys
+            .map(|keys| keys.seal(format!("{{\"sip\":\"wake\",\"class\":\"{}\"}}", note.class.as_str()).as_bytes()));
+        let request = match body {
+            None => request.header("content-length", 0),
+            Some(Some(body)) => request
+                .header("content-encoding", "aes128gcm")
+                .header("content-type", "application/octet-stream")
+                .body(body),
+            Some(None) => return Outcome::Gone("the key of the subscription is none".to_owned()),
+        };
         match http::send(request).await {
             Ok(answer) => read(&answer),
             Err(outcome) => outcome,
         }
+    }
+
+    /// Services of others: each fails by itself, and nobody can have them all left alone by naming one of his own.
+    fn circuit(&self, target: &Target) -> String {
+        let url = reqwest::Url::parse(&target.prid);
+        url.map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
     }
 
     fn capability(&self) -> Option<String> {
@@ -148,7 +170,8 @@ mod tests {
         assert_eq!(first.len(), 87);
         let key = VapidKey::load(&path).unwrap();
         assert_eq!(key.public(), first);
-        let push = WebPush::new(key, "mailto:a@example.com", &["http://127.0.0.1:9/".to_owned()]).unwrap();
+        let push =
+            WebPush::new(key, "mailto:a@example.com", &["http://127.0.0.1:9/".to_owned()], &Tls::default()).unwrap();
         assert_eq!(push.capability(), Some(format!("+sip.vapid=\"{first}\"")));
         for (prid, allowed) in [
             ("https://push.example.com/a", true),
@@ -168,7 +191,7 @@ mod tests {
 
     #[test]
     fn what_services_say() {
-        let read = |status| read(&Answer { status, retry_after: None, body: String::new() }).as_str();
+        let read = |status| read(&Answer { status, ..Answer::default() }).as_str();
         let seen = [201, 202, 404, 410, 403, 413, 429, 503].map(read);
         assert_eq!(seen, ["accepted", "accepted", "gone", "gone", "misconfigured", "refused", "retry", "retry"]);
     }

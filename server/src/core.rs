@@ -655,6 +655,7 @@ impl Events for Front {
             tracing::debug!(aor = %crate::logging::Redacted(&change.aor), ?why, "flow closed, bindings are gone or dormant");
             crate::service::notify::registration_changed(core, &change.aor, &change.before, &change.after);
             core.persist.later(&change.aor);
+            crate::push::fell_asleep(core, &change.aor);
         }
         crate::service::presence::flow_closed(core, flow);
         crate::service::notify::published::flow_closed(core, flow);

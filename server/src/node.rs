@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chappe_api::{Door, Node, Protocol, Upgrade, WebSockets};
 use chappe_net::{HttpIo, Net, UpgradedSocket};
 use chappe_sip::Transport;
-use chappe_sip::registrar::Binding;
+use chappe_sip::registrar::{Binding, PurrKey};
 use chappe_store::Stores;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -34,7 +34,7 @@ use crate::media::turn::TurnDoor;
 use crate::metrics::Metrics;
 use crate::msrp::Relay;
 use crate::provisioning::{AutoConfig, DevicePasswords};
-use crate::push::Push;
+use crate::push::{self, Push};
 use crate::service::chat::FileBox;
 use crate::service::{agent, drain};
 use crate::timers;
@@ -113,19 +113,19 @@ impl Running {
 
         let keys = parts::Keys::load(&config.data_dir)?;
         let (drain, inbox) = drain::Drain::new();
-        let (push, sleepers) = Push::new(parts::push(&config)?);
-        let push = Arc::new(push);
+        let purrs = PurrKey::new(keys.derive("push references"));
+        let (waker, sleepers) = Push::new(push::services(&config)?, push::Dead::open(&config.data_dir)?, purrs);
+        let waker = Arc::new(waker);
         let core = Arc::new(Core::new(parts::core(
             &config,
             stores.clone(),
             metrics.clone(),
             &net,
             &http,
-            (drain, Arc::clone(&push)),
+            (drain, Arc::clone(&waker)),
             echo,
         )?));
-        let wakes = Arc::clone(&push);
-        core.waiting.tell(move |aor| wakes.hint(aor));
+        core.waiting.tell(move |aor| waker.hint(aor));
         let told = Arc::downgrade(&core);
         core.waiting.tell_changes(move |aor| {
             if let Some(core) = told.upgrade() {
@@ -221,7 +221,7 @@ impl Running {
         let timers = timers::spawn(Arc::clone(&core)).context("cannot start the timer thread")?;
         let mut tasks = JoinSet::new();
         tasks.spawn(drain::run(Arc::clone(&core), inbox));
-        tasks.spawn(crate::push::run(Arc::clone(&core), sleepers));
+        tasks.spawn(push::run(Arc::clone(&core), sleepers));
         tasks.spawn(flush(Arc::clone(&core)));
         tasks.spawn(sweep(Arc::clone(&core)));
         tasks.spawn(expire(Arc::clone(&core)));

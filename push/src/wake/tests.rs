@@ -58,6 +58,34 @@ fn a_call_does_not_wait_for_the_gap_of_messages() {
 }
 
 #[test]
+fn messages_are_not_forgotten_over_a_call_that_nobody_takes() {
+    for call_first in [false, true] {
+        let (mut wakes, start) = (Wakes::default(), Instant::now());
+        let classes = if call_first { [Class::Call, Class::Message] } else { [Class::Message, Class::Call] };
+        for class in classes {
+            wakes.want(&key("a"), class, start);
+        }
+        let sent = sent(&mut wakes, start);
+        let calls = sent.iter().filter(|(_, class)| *class == Class::Call).count();
+        assert_eq!((calls, sent.len() - calls), (3, 5), "{sent:?}");
+        assert!(sent.windows(2).all(|pair| pair[1].0 >= pair[0].0 + 5), "one after the other: {sent:?}");
+        // A service that is down for the call may be there for the message.
+        for class in classes {
+            wakes.want(&key("a"), class, start);
+        }
+        let due = wakes.poll(start, 1).remove(0);
+        let late = Outcome::Retry { after: Some(seconds(60)), why: String::new() };
+        assert!(wakes.answered(&due.key, due.number, &late, start) && wakes.has(&key("a")));
+        let due = wakes.poll(start + seconds(30), 1).remove(0);
+        assert_eq!(due.class, Class::Message);
+        // A token that is dead is dead for both.
+        wakes.want(&key("a"), Class::Call, start + seconds(30));
+        let due = wakes.poll(start + seconds(30), 1).remove(0);
+        assert!(wakes.answered(&due.key, due.number, &Outcome::Gone(String::new()), start) && wakes.is_empty());
+    }
+}
+
+#[test]
 fn what_providers_say() {
     let start = Instant::now();
     let after = |outcome: Outcome| {
@@ -70,7 +98,8 @@ fn what_providers_say() {
     };
     let retry = |after: Option<u64>| Outcome::Retry { after: after.map(seconds), why: String::new() };
     assert_eq!(after(Outcome::Accepted), Some(30));
-    assert_eq!(after(retry(None)), Some(5));
+    assert_eq!(after(retry(None)), Some(2));
+    assert_eq!(after(retry(Some(0))), Some(2));
     assert_eq!(after(retry(Some(60))), Some(60));
     assert_eq!(after(retry(Some(u64::from(u32::MAX)))), Some(3600));
     assert_eq!(after(Outcome::Gone(String::new())), None);
@@ -79,6 +108,40 @@ fn what_providers_say() {
     wakes.want(&key("a"), Class::Message, start);
     wakes.poll(start, 100);
     assert_eq!(wakes.next_deadline(), Some(start + PATIENCE), "a provider that never answers holds nothing up");
+}
+
+/// A service that is down for `down` seconds from the first push on: when pushes were tried, and whether one was taken.
+fn outage(class: Class, down: u64) -> (Vec<u64>, bool) {
+    let (mut wakes, start) = (Wakes::default(), Instant::now());
+    wakes.want(&key("a"), class, start);
+    let mut tried = Vec::new();
+    while let Some(at) = wakes.next_deadline() {
+        for due in wakes.poll(at, 100) {
+            tried.push((at - start).as_secs());
+            let outcome = match at < start + seconds(down) {
+                true => Outcome::Retry { after: None, why: String::new() },
+                false => Outcome::Accepted,
+            };
+            wakes.answered(&due.key, due.number, &outcome, at);
+            if outcome == Outcome::Accepted {
+                return (tried, true);
+            }
+        }
+    }
+    (tried, false)
+}
+
+#[test]
+fn an_outage_of_the_service_is_waited_for_as_long_as_a_push_is_of_use() {
+    let (tried, taken) = outage(Class::Message, 3600);
+    assert!(taken, "an hour is outlived: {tried:?}");
+    assert!(tried.len() < 20 && tried.windows(2).all(|pair| pair[1] - pair[0] <= 750), "without haste: {tried:?}");
+    assert!(tried[1] >= 2 && tried[2] - tried[1] >= 4, "and more and more slowly: {tried:?}");
+    let (tried, taken) = outage(Class::Message, 25 * 3600);
+    assert!(!taken && *tried.last().unwrap() < 24 * 3600, "a day is not");
+    let (tried, taken) = outage(Class::Call, 60);
+    assert!(!taken && *tried.last().unwrap() < 30, "nor a minute, for a call: {tried:?}");
+    assert!(outage(Class::Call, 10).1);
 }
 
 /// A generator of numbers, so that a schedule can be told by its seed.

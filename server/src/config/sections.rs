@@ -340,14 +340,27 @@ section! {
         pub fcm_account: Option<PathBuf> = None => Example(r#""/etc/chappe/fcm.json""#);
         /// Stands for its address.
         pub fcm_url: Option<String> = None => Example(r#""https://fcm.googleapis.com""#);
-        /// Apple Push Notification service: the key in PEM, its ID, and the team.
+        /// Apple Push Notification service: the team, and its key in PEM with the ID of it.
+        pub apns_team: Option<String> = None => Example(r#""TEAM12345A""#);
         pub apns_key: Option<PathBuf> = None => Example(r#""/etc/chappe/AuthKey.p8""#);
         pub apns_key_id: Option<String> = None => Example(r#""ABC123DEFG""#);
-        pub apns_team: Option<String> = None => Example(r#""TEAM12345A""#);
+        /// In the place of a key: the certificate of the application and its private key, in one file in PEM.
+        pub apns_certificate: Option<PathBuf> = None => Example(r#""/etc/chappe/apns.pem""#);
         /// Whether tokens are of builds for development.
         pub apns_sandbox: bool = false;
         /// Stands for its address.
         pub apns_url: Option<String> = None => Example(r#""https://api.push.apple.com""#);
+        /// Windows Push Notification Services: the package SID, or the ID of an application in Entra, and its secret.
+        pub wns_client_id: Option<String> = None => Example(r#""ms-app://s-1-15-2-2704595244""#);
+        pub wns_secret: Option<Secret> = None => Example(r#""…""#);
+        /// Tenant of an application in Entra.
+        pub wns_tenant: Option<String> = None => Example(r#""00000000-0000-0000-0000-000000000000""#);
+        /// Stands for the address at which tokens are given.
+        pub wns_token_url: Option<String> = None => Example(r#""https://login.live.com/accesstoken.srf""#);
+        /// Origins that channels may lead to besides those of the service.
+        pub wns_trusted: Vec<String> = Vec::new();
+        /// Certificates in PEM that services may have besides those that the system trusts.
+        pub ca: Option<PathBuf> = None => Example(r#""/etc/chappe/push-ca.pem""#);
     }
 }
 

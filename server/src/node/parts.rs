@@ -1,6 +1,5 @@
 //! From the configuration to the parts of a node.
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ use crate::hops::{Face, Hops};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::provisioning;
-use crate::push::{Push, PushSettings};
+use crate::push::Push;
 use crate::resolve::Resolver;
 use crate::service::agent::{self, CallLimits};
 use crate::service::capability::{Capabilities, CapabilitySettings};
@@ -278,47 +277,6 @@ pub(super) fn core(
         metrics,
         runtime: tokio::runtime::Handle::current(),
     })
-}
-
-/// The push services that are configured.
-pub(super) fn push(config: &Config) -> anyhow::Result<PushSettings> {
-    use chappe_push::{Apns, ApnsSettings, Fcm, Provider, VapidKey, WebPush, Webhook};
-    let settings = &config.push;
-    let mut providers: HashMap<String, Arc<dyn Provider>> = HashMap::new();
-    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    if let Some(url) = &settings.webhook {
-        let secret = settings.webhook_secret.as_ref().map(|secret| secret.expose());
-        let hook = Webhook::new(url, secret).map_err(|why| anyhow::anyhow!("push.webhook: {why}"))?;
-        let hook: Arc<dyn Provider> = Arc::new(hook);
-        for name in &settings.webhook_for {
-            providers.insert(name.to_ascii_lowercase(), Arc::clone(&hook));
-        }
-    }
-    if let Some(subject) = &settings.webpush_subject {
-        let key = VapidKey::load(&config.data_dir.join("vapid.key")).context("the key of Web Push")?;
-        let push = WebPush::new(key, subject, &settings.webpush_trusted);
-        providers.insert("webpush".to_owned(), Arc::new(push.map_err(|why| anyhow::anyhow!("Web Push: {why}"))?));
-    }
-    if let Some(path) = &settings.fcm_account {
-        let fcm = Fcm::new(&read(path)?, settings.fcm_url.as_deref());
-        providers
-            .insert("fcm".to_owned(), Arc::new(fcm.with_context(|| format!("push.fcm_account: {}", path.display()))?));
-    }
-    if let Some(path) = &settings.apns_key {
-        let (Some(key_id), Some(team)) = (&settings.apns_key_id, &settings.apns_team) else {
-            anyhow::bail!("push.apns_key needs push.apns_key_id and push.apns_team");
-        };
-        let apns = Apns::new(ApnsSettings {
-            key: read(path)?,
-            key_id: key_id.clone(),
-            team: team.clone(),
-            sandbox: settings.apns_sandbox,
-            url: settings.apns_url.clone(),
-        });
-        providers
-            .insert("apns".to_owned(), Arc::new(apns.with_context(|| format!("push.apns_key: {}", path.display()))?));
-    }
-    Ok(PushSettings { wait: settings.wait, providers })
 }
 
 /// What handsets are told. `None` where nobody is answered.

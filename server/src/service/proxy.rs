@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use chappe_push::Asleep;
 use chappe_sip::layer::{ClientKey, Dest, Event, ServerKey};
 use chappe_sip::outbound::FlowToken;
 use chappe_sip::proxy::preferences::{Disposition, Preferences, candidates as candidates_of};
@@ -61,7 +62,14 @@ pub struct Proxied {
     /// What the media gateway has to do with it.
     media: Branches,
     /// Devices that are being woken for it.
-    asleep: SmallVec<[Box<str>; 1]>,
+    asleep: Asleep,
+    within: Option<Within>,
+}
+
+/// A request within a dialog: it goes to the device of the dialog under the URI of the dialog, wherever the device is.
+struct Within {
+    /// `None` leaves the received one.
+    uri: Option<Box<str>>,
 }
 
 /// A request to one of our users: to all devices.
@@ -106,7 +114,7 @@ pub fn in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, dow
         let way = uri.as_ref().and_then(|uri| registered_way(core, routed, uri));
         return match way {
             Some(way) => one(turn, request, routed, way),
-            None if routed.in_dialog => turn.answer(request.key, &request.message, 480),
+            None if routed.in_dialog => asleep_in_dialog(turn, request, routed, uri.as_ref()),
             None => turn.answer(request.key, &request.message, 430),
         };
     }
@@ -115,11 +123,14 @@ pub fn in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, dow
     }
     let Some(uri) = uri else { return turn.answer(request.key, &request.message, 400) };
     match routed.destination {
-        proxy::Destination::Elsewhere => {
-            let way = registered_way(core, routed, &uri);
-            let way = way.unwrap_or_else(|| Way::to_uri(core, &request.message, routed));
-            one(turn, request, routed, way);
-        }
+        proxy::Destination::Elsewhere => match registered_way(core, routed, &uri) {
+            Some(way) => one(turn, request, routed, way),
+            None if core.push.purrs.read(&uri).is_some() => asleep_in_dialog(turn, request, routed, Some(&uri)),
+            None => {
+                let way = Way::to_uri(core, &request.message, routed);
+                one(turn, request, routed, way);
+            }
+        },
         proxy::Destination::User => match core.gruu.read(&uri) {
             Ok(Some(gruu)) => to_gruu(turn, request, routed, gruu),
             Ok(None) => match crate::pipeline::addressee(turn, &uri) {
@@ -132,17 +143,34 @@ pub fn in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, dow
     }
 }
 
+/// A request within a dialog of a device that is not there: it waits while the device is woken, if the dialog says which one it
+/// is (RFC 8599 §6.2.3).
+fn asleep_in_dialog(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, uri: Option<&Uri<'_>>) {
+    let core = turn.core;
+    let purr = uri.filter(|_| core.push.is_on()).and_then(|uri| core.push.purrs.read(uri));
+    let asleep = purr.map(|purr| (crate::push::sleepers(core, purr.aor.as_str(), |b| purr.admits(b)), purr.aor));
+    match asleep.filter(|(sleepers, _)| !sleepers.is_empty()) {
+        Some((sleepers, aor)) => {
+            begin(turn, request, routed, SmallVec::new(), &[], Some((aor.as_str(), sleepers)));
+        }
+        None => turn.answer(request.key, &request.message, 480),
+    }
+}
+
 fn fork(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, aor: &str, admits: impl Fn(&Binding) -> bool) {
     let core = turn.core;
-    let asleep = match request.message.method() {
-        Method::Invite => crate::push::sleepers(core, aor, &admits),
-        _ => Vec::new(),
-    };
+    let method = request.message.method();
+    let may_wait = core.push.is_on() && matches!(method, Method::Invite | Method::Subscribe | Method::Refer);
+    let mut asleep = Vec::new();
     let (mut ways, mut candidates) = (SmallVec::<[Way; 1]>::new(), SmallVec::<[Candidate; 2]>::new());
     let message = Arc::clone(&request.message);
     let preferences = Preferences::of(&message);
     let disposition = Disposition::of(&message);
     core.location.with(aor, |bindings| {
+        // Of one look: a device is in one of the two, and rings once.
+        if may_wait {
+            asleep = crate::push::sleepers_among(core, bindings, &admits);
+        }
         let mut found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), admits);
         preferences.apply(&mut found);
         for (candidate, binding) in candidates_of(&found, &disposition) {
@@ -152,6 +180,10 @@ fn fork(turn: &mut Turn<'_>, request: Request, routed: &Routed<'_>, aor: &str, a
     });
     if ways.is_empty() && asleep.is_empty() {
         return turn.answer(request.key, &request.message, 480);
+    }
+    if method != Method::Invite && !ways.is_empty() {
+        // One answer is enough, and somebody is there to give it.
+        asleep.clear();
     }
     begin(turn, request, routed, ways, &candidates, Some((aor, asleep)).filter(|(_, asleep)| !asleep.is_empty()));
 }
@@ -195,53 +227,59 @@ fn begin(
         cancel_reason: None,
         timer: None,
         media: Branches::default(),
-        asleep: SmallVec::new(),
+        asleep: Asleep::default(),
+        within: routed.in_dialog.then(|| Within { uri: changed_uri(routed) }),
     });
     if let Some((aor, sleepers)) = asleep
-        && core.push.park(turn, token, aor, &sleepers)
+        && let Some(until) = core.push.park(turn, token, aor, &sleepers, work.message.method())
     {
-        work.asleep = sleepers.into_iter().map(|sleeper| sleeper.device).collect();
-        work.context.hold(turn.now + core.push.settings.wait);
+        work.context.hold(until, sleepers.len() as u32);
+        work.asleep = Asleep::new(sleepers.into_iter().map(|sleeper| sleeper.device));
     }
     let actions = work.context.start(turn.now);
     work.carry_out(turn, token, actions, None);
     keep(turn, token, work);
 }
 
+/// What came of a request when devices were said to be awake.
+pub struct Woken {
+    /// It waits for nobody any more.
+    pub over: bool,
+    /// Devices that it still waits for, and that sleep again.
+    pub again: Vec<Box<str>>,
+    pub class: chappe_push::Class,
+}
+
 /// Devices of the user that a request is for have registered: those that were being woken for it get it, each once.
-/// True if the request waits for nobody any more.
-pub fn woken(turn: &mut Turn<'_>, token: Token, aor: &str, devices: &[Box<str>]) -> bool {
+pub fn woken(turn: &mut Turn<'_>, token: Token, aor: &str, devices: &[Box<str>]) -> Woken {
     let Some(Work::Proxied(mut work)) = turn.shard.works.take(token) else {
-        return true;
+        return Woken { over: true, again: Vec::new(), class: chappe_push::Class::Message };
     };
     let core = turn.core;
-    let mut ways: SmallVec<[Way; 1]> = SmallVec::new();
-    work.asleep.retain(|device| {
-        let is_here = devices.contains(device);
+    let within = work.within.as_ref();
+    let came = work.asleep.came(devices, |device| {
         let way = core.location.with(aor, |bindings| {
-            let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |b| b.device() == &**device);
+            let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |b| b.device() == device);
             found.first().map(|target| Way::to_binding(core, target.binding))
-        });
-        match way.filter(|_| is_here) {
-            Some(way) => {
-                ways.push(way);
-                false
-            }
-            None => true,
-        }
+        })?;
+        Some(match within {
+            Some(within) => Way { uri: within.uri.clone(), ..way },
+            None => way,
+        })
     });
     let first = work.ways.len() as u16;
     let candidates: SmallVec<[Candidate; 2]> =
-        (0..ways.len() as u16).map(|n| Candidate { group: 0, instance: first.saturating_add(n) }).collect();
+        (0..came.ways.len() as u16).map(|n| Candidate { group: 0, instance: first.saturating_add(n) }).collect();
     if !candidates.is_empty()
         && let Some((_, actions)) = work.context.add(&candidates, turn.now)
     {
-        work.ways.extend(ways);
+        work.ways.extend(came.ways);
         work.carry_out(turn, token, actions, None);
     }
     let over = work.stops_waiting(turn, token);
+    let class = crate::push::class_of(work.message.method());
     keep(turn, token, work);
-    over
+    Woken { over, again: came.again, class }
 }
 
 /// A device cannot be woken. True if the request waits for nobody any more.
@@ -249,7 +287,7 @@ pub fn not_woken(turn: &mut Turn<'_>, token: Token, device: &str) -> bool {
     let Some(Work::Proxied(mut work)) = turn.shard.works.take(token) else {
         return true;
     };
-    work.asleep.retain(|own| **own != *device);
+    work.asleep.lost(device);
     let over = work.stops_waiting(turn, token);
     keep(turn, token, work);
     over
@@ -443,6 +481,10 @@ impl Proxied {
                     }
                 }
                 Action::Final(Final::Response { status, bytes }) => turn.respond(self.key, status, bytes),
+                Action::Final(Final::Generate(480)) if self.within.is_some() => {
+                    // The dialog is not to end for a device that did not wake in time (RFC 5057 §5.1).
+                    turn.answer(self.key, &Arc::clone(&self.message), 504);
+                }
                 Action::Final(Final::Generate(status)) => turn.answer(self.key, &Arc::clone(&self.message), status),
                 Action::Final(Final::Silent) => {}
             }
@@ -493,7 +535,13 @@ impl Proxied {
             dest = Dest::Address { transport: Transport::Tcp, address };
         }
         let method = self.message.method();
-        let stays = core.settings.record_route && method.forms_dialog() && self.message.to_tag().is_empty();
+        // Who wants to be woken within the dialog has us on its way (RFC 8599 §6.2.2).
+        let wakes = || {
+            refers(self.message.header(HeaderName::Contact))
+                || way.uri.as_deref().is_some_and(|u| u.contains("pn-prid="))
+        };
+        let begins = method.forms_dialog() && self.message.to_tag().is_empty();
+        let stays = begins && (core.settings.record_route || (core.push.is_on() && wakes()));
         let target = Target {
             request_uri: way.uri.as_deref(),
             remove_routes: self.remove_routes,
@@ -538,6 +586,11 @@ impl Proxied {
             Err(_) => Err(Failure::Transport),
         }
     }
+}
+
+/// Whether a Contact refers to a registration.
+fn refers(contact: Option<&[u8]>) -> bool {
+    contact.is_some_and(|value| memchr::memmem::find(value, b"pn-purr=").is_some())
 }
 
 /// Looks a next hop up, then goes on with the branch.
@@ -669,8 +722,14 @@ fn registered_way(core: &Core, routed: &Routed<'_>, uri: &Uri<'_>) -> Option<Way
     registered_hop(core, uri).map(|hop| Way::on(routed, hop))
 }
 
-/// The way to the device whose contact a URI is.
+/// The way to the device whose contact a URI is, or whose registration it refers to.
 pub fn registered_hop(core: &Core, uri: &Uri<'_>) -> Option<Hop> {
+    if let Some(purr) = core.push.purrs.read(uri) {
+        return core.location.with(purr.aor.as_str(), |bindings| {
+            let found = targets(bindings, epoch_seconds(), |flow| is_alive(core, flow), |b| purr.admits(b));
+            found.first().map(|target| core.way_to(target.binding))
+        });
+    }
     let user = uri.user_decoded();
     core.settings.domains.iter().find_map(|domain| {
         let aor = format!("{user}@{domain}");

@@ -1,5 +1,6 @@
 //! REGISTER (RFC 3261 §10.3): authenticate, decide, put on disk what is new, answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chappe_sip::layer::ServerKey;
@@ -70,11 +71,14 @@ pub fn register(turn: &mut Turn<'_>, key: ServerKey, message: &Arc<Message>, flo
         return turn.answer(key, message, 555);
     }
     let aor = &*user.aor;
-    let policy = &core.settings.registrar;
+    let mut policy = Cow::Borrowed(&core.settings.registrar);
+    if let Some(least) = push::least_expires(&core.push, message).filter(|least| *least > policy.min_expires) {
+        policy.to_mut().min_expires = least;
+    }
     let watched = notify::is_watched(core, aor);
     let mut response = None;
     let decided = core.location.update(aor, |bindings| {
-        let outcome = match registrar::register(message, bindings, policy, flow, now) {
+        let outcome = match registrar::register(message, bindings, &policy, flow, now) {
             Ok(outcome) => outcome,
             Err(reject) => return Decided::Refused(reject),
         };
@@ -224,5 +228,5 @@ fn answer(
         gruu: Some(&core.gruu),
     };
     let reply = registrar::answer(message, bindings, outbound, direct, &core.settings.registrar, &parts);
-    core.push.tell(message, reply)
+    core.push.tell(message, reply, &aor, bindings, core.random())
 }

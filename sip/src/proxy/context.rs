@@ -152,6 +152,8 @@ pub struct ResponseContext {
     group: u16,
     group_until: Option<Instant>,
     hold_until: Option<Instant>,
+    /// Candidates that may still be added while it is held open: breadth is kept for them.
+    expected: u32,
     best: Option<Best>,
     /// Every 401 and 407, in order of arrival, without our Via; the best is among them.
     challenges: Vec<Bytes>,
@@ -170,6 +172,7 @@ impl ResponseContext {
             group: 0,
             group_until: None,
             hold_until: None,
+            expected: 0,
             best: None,
             challenges: Vec::new(),
             cancelled: false,
@@ -192,14 +195,15 @@ impl ResponseContext {
         actions
     }
 
-    /// Keeps the context open until `until` even when no branch is left, for a device that is being woken.
-    pub fn hold(&mut self, until: Instant) {
-        self.hold_until = Some(until);
+    /// Keeps the context open until `until` even when no branch is left, for devices that are being woken. Those that ring
+    /// meanwhile leave some of the breadth for them.
+    pub fn hold(&mut self, until: Instant, devices: u32) {
+        (self.hold_until, self.expected) = (Some(until), devices);
     }
 
     /// Ends [`ResponseContext::hold`].
     pub fn release(&mut self, now: Instant) -> Actions {
-        self.hold_until = None;
+        (self.hold_until, self.expected) = (None, 0);
         let mut actions = Actions::new();
         self.settle(now, &mut actions);
         actions
@@ -213,6 +217,7 @@ impl ResponseContext {
         }
         let first = self.branches.len();
         self.push(candidates);
+        self.expected = self.expected.saturating_sub(candidates.len() as u32);
         for candidate in candidates {
             // Earlier groups are open again for those who come late.
             self.group = self.group.min(candidate.group);
@@ -346,6 +351,7 @@ impl ResponseContext {
             }
         }
         if self.hold_until.is_some_and(|at| at <= now) {
+            // Who comes late may still ring with the others.
             self.hold_until = None;
         }
         if self.group_until.is_some_and(|at| at <= now) {
@@ -457,8 +463,10 @@ impl ResponseContext {
         // What finds no breadth waits for a branch to end: forking in series instead (RFC 5393 §5.3.3).
         ready.truncate(available as usize);
         let count = ready.len() as u32;
+        // Devices that are being woken have their part, or they would not ring before another has ended.
+        let parts = count + self.expected;
         for (n, index) in ready.iter().enumerate() {
-            let share = available / count + u32::from((n as u32) < available % count);
+            let share = (available / parts + u32::from((n as u32) < available % parts)).max(1);
             let branch = &mut self.branches[*index];
             branch.state = State::Running { proceeding: false };
             branch.breadth = share;

@@ -392,7 +392,7 @@ fn devices_that_wake_up_are_added() {
     let mut run = Run::new(Method::Invite, &[], ForkPolicy::default());
     let at = |s| run.start + Duration::from_secs(s);
     let (now, until) = (at(2), at(10));
-    run.context.hold(until);
+    run.context.hold(until, 1);
     run.play("0: start =>");
     assert_eq!(run.context.poll_timeout(), Some(until));
     let (first, actions) = run.context.add(&[Candidate { group: 0, instance: 0 }], now).unwrap();
@@ -400,10 +400,36 @@ fn devices_that_wake_up_are_added() {
     run.play("3: 0 486 =>\n 10: timer => final 486");
 
     let mut run = Run::new(Method::Invite, &[], ForkPolicy::default());
-    run.context.hold(until);
+    run.context.hold(until, 1);
     run.play("0: start =>\n 5: cancel => make 487");
     let mut run = Run::new(Method::Invite, &[], ForkPolicy::default());
     run.play("0: start => make 480");
+}
+
+/// Whoever wakes first must not take all the breadth: the others would not ring before it has ended.
+#[test]
+fn devices_that_wake_one_after_the_other_ring_at_one_time() {
+    let mut run = Run::new(Method::Invite, &parallel(1), ForkPolicy::default());
+    let (start, until) = (run.start, run.start + Duration::from_secs(10));
+    run.context.hold(until, 4);
+    run.play("0: start => start 0/12");
+    let added: Vec<String> = (1..5)
+        .map(|instance| {
+            let (_, actions) = run.context.add(&[Candidate { group: 0, instance }], start).unwrap();
+            show(&actions)
+        })
+        .collect();
+    assert_eq!(added, ["start 1/12", "start 2/12", "start 3/12", "start 4/12"]);
+    assert_eq!(run.context.running(), 5);
+    // With little breadth as many ring as may, and the others after them.
+    let policy = ForkPolicy { max_breadth: 2, ..ForkPolicy::default() };
+    let mut run = Run::new(Method::Invite, &parallel(1), policy);
+    run.context.hold(until, 4);
+    run.play("0: start => start 0/1");
+    let mut add =
+        |instance| run.context.add(&[Candidate { group: 0, instance }], start).map(|(_, a)| show(&a)).unwrap();
+    assert_eq!([add(1), add(2)], ["start 1/1", ""]);
+    run.play("3: 0 486 => start 2/1");
 }
 
 #[test]
