@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::link::{Link, Transcript};
 use crate::msrp::Places;
+use crate::push::PushService;
 use crate::target::{Account, Options, Proto, host_port, resolve};
 use crate::ua::Ua;
 
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     /// Address, host and path of the WebSocket.
     pub(crate) ws: Option<(SocketAddr, String, String)>,
     pub(crate) msrp: Places,
+    /// The Web Push service of this run.
+    pub(crate) push: Option<PushService>,
     accounts: Mutex<Vec<Account>>,
     free: Arc<Semaphore>,
     total: usize,
@@ -115,7 +118,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options, msrp: Places) -> Shared {
+    pub(crate) fn new(options: Options, msrp: Places, push: Option<PushService>) -> Shared {
         let ws = options.http.as_deref().and_then(web_address);
         let epoch =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64);
@@ -124,6 +127,7 @@ impl Shared {
         Shared {
             ws,
             msrp,
+            push,
             free: Arc::new(Semaphore::new(accounts.len())),
             total: accounts.len(),
             accounts: Mutex::new(accounts),

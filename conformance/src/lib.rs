@@ -13,6 +13,7 @@ mod link;
 pub mod load;
 mod message;
 mod msrp;
+mod push;
 mod report;
 mod runner;
 mod suite;

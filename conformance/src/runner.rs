@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 
 use crate::case::{Case, Ctx, Level, SILENCE, Shared, Stop};
 use crate::msrp::Places;
+use crate::push::PushService;
 use crate::report::{Report, Status, Tested};
 use crate::suite;
-use crate::target::{Options, TargetError};
+use crate::target::{Options, TargetError, host_port, resolve};
 
 /// Cases under way at once.
 const AT_ONCE: usize = 24;
@@ -57,7 +58,11 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     let cases: Vec<Case> = cases.into_iter().filter(wanted).collect();
     let places = Places::of(&options)?;
     let speaks_sip = options.sip;
-    let shared = Arc::new(Shared::new(options, places));
+    let push = match &options.push {
+        Some(at) => Some(push_service(at).await?),
+        None => None,
+    };
+    let shared = Arc::new(Shared::new(options, places, push));
     if speaks_sip && !answers(&shared).await {
         return Err(TargetError::NoAnswer(format!("{}/{}", target.addr, target.proto.name())));
     }
@@ -89,6 +94,14 @@ pub async fn run(options: Options) -> Result<Report, TargetError> {
     }
     let cases = tested.into_iter().map(|(_, tested)| tested).collect();
     Ok(Report { target: format!("{}/{}", target.addr, target.proto.name()), took: started.elapsed(), cases })
+}
+
+/// The Web Push service of the run, at `HOST:PORT`.
+async fn push_service(at: &str) -> Result<PushService, TargetError> {
+    let failed = || TargetError::Push(at.to_owned());
+    let (host, port) = host_port(at).ok_or_else(failed)?;
+    let address = resolve(&host, port.ok_or_else(failed)?)?;
+    PushService::open(address).await.map_err(|_| failed())
 }
 
 /// Whether anything at all comes back for an OPTIONS; without that every case would fail, slowly.

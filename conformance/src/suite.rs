@@ -21,7 +21,9 @@ mod msrp_ws;
 mod outbound;
 mod pair;
 mod presence;
+mod provisioning;
 mod proxy;
+mod push;
 mod registrar;
 mod torture;
 mod transaction;
@@ -33,7 +35,8 @@ mod xcap;
 use crate::case::Case;
 
 /// Suites that are run only where they are named: they want more of a server than SIP and MSRP, and leave messages behind.
-pub(crate) const ON_DEMAND: [&str; 4] = [block::NAME, chat::NAME, ft::NAME, group::NAME];
+pub(crate) const ON_DEMAND: [&str; 6] =
+    [block::NAME, chat::NAME, ft::NAME, group::NAME, provisioning::NAME, push::NAME];
 
 /// Every case in order of report.
 pub(crate) fn all() -> Vec<Case> {
@@ -56,6 +59,8 @@ pub(crate) fn all() -> Vec<Case> {
         imdn::cases(),
         presence::cases(),
         capability::cases(),
+        provisioning::cases(),
+        push::cases(),
         chat::cases(),
         ft::cases(),
         group::cases(),

@@ -51,6 +51,8 @@ pub enum TargetError {
     Suite(String),
     #[error("{0} answers no OPTIONS")]
     NoAnswer(String),
+    #[error("no push service can listen at {0:?} (HOST:PORT)")]
+    Push(String),
     #[error("{0} takes no connection")]
     NoConnection(String),
 }
@@ -140,6 +142,10 @@ pub struct Options {
     pub msrp_tls: Option<String>,
     /// `http://HOST:PORT[/path]` of the WebSocket, for MSRP `https` as well; `/ws` when the path is empty.
     pub http: Option<String>,
+    /// The number of one of the accounts, for which the target believes that this run is a gateway of its access network.
+    pub msisdn: Option<String>,
+    /// `HOST:PORT` at which the run is a Web Push service, over plain HTTP; the target has to trust it.
+    pub push: Option<String>,
     /// False for a target that speaks MSRP only: the SIP suites are left out.
     pub sip: bool,
     /// Keep the exchange of cases that passed as well.
@@ -157,6 +163,8 @@ impl Options {
             msrp: None,
             msrp_tls: None,
             http: None,
+            msisdn: None,
+            push: None,
             sip: true,
             keep_transcripts: false,
         }

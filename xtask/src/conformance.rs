@@ -85,6 +85,8 @@ pub(crate) fn within() -> anyhow::Result<()> {
         }
     }
     failed.extend(services(&reports)?);
+    failed.extend(push(&reports)?);
+    failed.extend(provisioning(&reports)?);
     failed.extend(files(&reports)?);
     failed.extend(msrp(&reports)?);
     println!("reports: {}", reports.display());
@@ -123,6 +125,40 @@ fn services(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
         }
     }
     Ok(failed)
+}
+
+/// The suite of push, against a server that trusts the push service of the run.
+fn push(reports: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut failed = Vec::new();
+    for (transport, name) in [("udp", "push-udp"), ("tcp", "push-tcp"), ("tls", "push-tls")] {
+        let at = format!("127.0.0.1:{}", free_port()?);
+        let more = format!("[push]\nwebpush_subject = \"mailto:ops@localhost\"\nwebpush_trusted = [\"http://{at}\"]\n");
+        let server = Server::start_with(reports, &more)?;
+        let port = server.port("sip", &format!("{transport}://"))?;
+        let mut run = suites(&server, reports, name, 0..ACCOUNTS)?;
+        run.args([
+            "--target",
+            &format!("sip:127.0.0.1:{port};transport={transport}"),
+            "--suite",
+            "push",
+            "--push",
+            &at,
+        ]);
+        if !run.status().context("cannot run the suite of push")?.success() {
+            failed.push(name);
+        }
+    }
+    Ok(failed)
+}
+
+/// The suite of auto-configuration, against a server that takes the run for a gateway.
+fn provisioning(reports: &Path) -> anyhow::Result<Option<&'static str>> {
+    let server = Server::start_with(reports, "[provisioning]\ngateways = [\"127.0.0.0/8\"]\n")?;
+    let mut run = suites(&server, reports, "provisioning", 0..ACCOUNTS)?;
+    run.args(["--target", &format!("sip:127.0.0.1:{};transport=tcp", server.port("sip", "tcp://")?)]);
+    run.args(["--suite", "provisioning", "--msisdn", "15550000003"]);
+    let passed = run.status().context("cannot run the suite of auto-configuration")?.success();
+    Ok((!passed).then_some("provisioning"))
 }
 
 /// The suite of the content server.
@@ -190,10 +226,15 @@ struct Server {
 
 impl Server {
     fn start(reports: &Path) -> anyhow::Result<Server> {
+        Server::start_with(reports, "")
+    }
+
+    /// With more of a configuration.
+    fn start_with(reports: &Path, more: &str) -> anyhow::Result<Server> {
         let data = std::env::temp_dir().join(format!("chappe-conformance-{}", std::process::id()));
         std::fs::create_dir_all(&data).context("cannot create the data directory")?;
         let config = data.join("chappe.toml");
-        std::fs::write(&config, self::config(free_port()?)).context("cannot write the configuration")?;
+        std::fs::write(&config, self::config(free_port()?) + more).context("cannot write the configuration")?;
         let log = std::fs::File::create(reports.join("server.log")).context("cannot create the log")?;
         let process = Command::new(chappe()?)
             .args(["testbed", "--accounts", &ACCOUNTS.to_string(), "--config"])

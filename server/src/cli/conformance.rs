@@ -59,6 +59,12 @@ pub(super) struct Run {
     /// http://HOST:PORT[/PATH] of the WebSocket; the path is /ws where none is given
     #[arg(long, value_name = "URL")]
     http: Option<String>,
+    /// Number of an account, for the suite provisioning; the target has to believe what this run says as a gateway
+    #[arg(long, value_name = "NUMBER")]
+    msisdn: Option<String>,
+    /// Where the run is a Web Push service for the suite push, which the target has to trust (http://HOST:PORT)
+    #[arg(long, value_name = "HOST:PORT")]
+    push: Option<String>,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -120,6 +126,8 @@ async fn judge(run: Run) -> anyhow::Result<u8> {
     options.msrp = run.msrp;
     options.msrp_tls = run.msrp_tls;
     options.http = run.http;
+    options.push = run.push;
+    options.msisdn = run.msisdn;
     options.keep_transcripts = run.keep;
     let report = chappe_conformance::run(options).await.map_err(usage)?;
     for (file, text) in [(run.junit, report.to_junit()), (run.html, report.to_html())] {
