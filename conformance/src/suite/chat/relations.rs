@@ -18,7 +18,7 @@ pub(super) fn cases() -> Vec<Case> {
         "relations" "of-others" Practice "Nobody else may, in a session: 403" => of_others;
         "relations" "of-others-first" Practice "Nor with the first message of an INVITE: 403" => of_others_first;
         "relations" "of-others-paged" Practice "Nor by MESSAGE: 403" => of_others_paged;
-        "relations" "unknown" Practice "What is said about an unknown message is passed on" => unknown;
+        "relations" "of-unknown" Practice "What is said about an unknown message is passed on" => unknown;
         "opaque" "end-to-end" Practice "An encrypted payload arrives octet for octet with all its headers" => end_to_end;
     }
 }
