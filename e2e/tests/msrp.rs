@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chappe_e2e::capture::Capture;
 use chappe_e2e::msrp::{Event, Pattern, Peer, Session, Via, patience, send_frame};
-use chappe_e2e::{Server, wait_for};
+use chappe_e2e::{Options, Server, wait_for};
 
 const MIB: u64 = 1024 * 1024;
 /// What the memory of a process moves by of itself, while it holds nothing more: one page more or less of the largest kind
@@ -336,6 +336,34 @@ fn a_slow_receiver_holds_up_nobody_else() {
 }
 
 /// Memory for each of so many idle sessions beyond the connections they are on.
+/// With a window smaller than a segment, for longer than the time of a stall.
+#[test]
+#[ignore = "takes half a minute"]
+fn a_steady_reader_is_not_taken_for_gone() {
+    const SIZE: u64 = MIB;
+    /// Bytes in a tenth of a second, and for how many of them.
+    const RATE: usize = 1600;
+    const TENTHS: u32 = 250;
+    let settings = vec![("MSRP__LIMITS__STALL_TIMEOUT", "10s".to_owned())];
+    let server = Server::start_with(Options { settings, ..Options::default() });
+    let (mut sender, here) = Peer::with_session(&server, Via::Tcp, 0);
+    let (mut slow, there) = Peer::with_session(&server, Via::Tcp, 1);
+    slow.link.small_buffer();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..TENTHS {
+                let tick = Instant::now() + Duration::from_millis(100);
+                slow.link.step(&mut slow.frames.input, RATE, tick);
+                while Instant::now() < tick {
+                    slow.link.step(&mut Vec::new(), 0, tick);
+                }
+            }
+            receive_file(&mut slow, SIZE, |_| {});
+        });
+        send_file(&mut sender, &here.paths(&there), SIZE, 2048, 4);
+    });
+}
+
 fn idle(connections: usize, each: usize) -> u64 {
     let server = Server::with(&[("MSRP__SESSION__PER_USER", "100000")]);
     let mut peers: Vec<_> = (0..connections).map(|index| Peer::with_session(&server, Via::Tcp, index % 10).0).collect();

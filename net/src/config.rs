@@ -140,6 +140,9 @@ pub struct Limits {
     /// Send buffer asked of the system for each stream, in bytes; 0: as the system has it. A small one leaves less
     /// behind a slow peer, and in front of what is urgent.
     pub send_buffer: usize,
+    /// Bytes of a stream that the system may hold without having sent them (`TCP_NOTSENT_LOWAT`); 0: as the system has it.
+    /// What lies there is late for a peer that reads slowly, while its sender takes it for written.
+    pub unsent: usize,
     /// A peer that takes none of the waiting bytes for so long is closed.
     pub stall: Duration,
     /// Silence after which a WebSocket peer is sent a ping, so that proxies between keep the connection.
@@ -166,6 +169,7 @@ impl Default for Limits {
             high_mark: 256 * 1024,
             low_mark: 64 * 1024,
             send_buffer: 0,
+            unsent: 0,
             stall: Duration::from_secs(30),
             websocket_ping: Duration::from_secs(25),
             tcp_keepalive: Duration::from_secs(120),

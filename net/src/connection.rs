@@ -77,6 +77,8 @@ struct State {
 
 #[derive(Default)]
 struct Backlog {
+    /// The system has been told to wait for the peer.
+    outwaited: bool,
     queue: VecDeque<(Bytes, u64)>,
     /// Bytes of the first one that have gone.
     skip: usize,
@@ -111,7 +113,8 @@ impl State {
                     }
                 };
                 if written.blocked {
-                    let mut backlog = Backlog { since: net.seconds(), ..Backlog::default() };
+                    wire.outwait();
+                    let mut backlog = Backlog { since: net.seconds(), outwaited: true, ..Backlog::default() };
                     backlog.push(batch);
                     backlog.taken(written.bytes);
                     backlog.above = backlog.bytes > net.limits.high_mark;
@@ -723,6 +726,9 @@ fn drain(wire: &mut Wire, backlog: &mut Backlog, cx: &mut Context<'_>, now: u32)
             return if backlog.queue.is_empty() { Poll::Ready(Ok(())) } else { continue };
         }
         if wire.poll_write_ready(cx)?.is_pending() {
+            if !std::mem::replace(&mut backlog.outwaited, true) {
+                wire.outwait();
+            }
             return Poll::Pending;
         }
     }

@@ -221,6 +221,10 @@ pub(crate) fn tune(tcp: &TcpStream, limits: &Limits) {
     // What a peer does not acknowledge for so long shows that it is gone.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(tcp).set_tcp_user_timeout(Some(limits.stall));
+    #[cfg(target_os = "linux")]
+    if limits.unsent > 0 {
+        let _ = SockRef::from(tcp).set_tcp_notsent_lowat(u32::try_from(limits.unsent).unwrap_or(u32::MAX));
+    }
     if limits.send_buffer > 0 {
         let _ = SockRef::from(tcp).set_send_buffer_size(limits.send_buffer);
     }

@@ -43,6 +43,14 @@ impl Wire {
         Wire { tcp, tls: Some(Box::new(session)), websocket: None, leftover: None }
     }
 
+    /// The peer reads more slowly than we write. The system would reset it once its window had been too small for a whole
+    /// segment for the time of the user timeout, however steadily it reads (Linux counts that on through partial progress); from
+    /// now on the time of a stall is ours to watch.
+    pub(crate) fn outwait(&self) {
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&self.tcp).set_tcp_user_timeout(None);
+    }
+
     /// Makes `bytes` the first that are read.
     pub(crate) fn put_back(&mut self, bytes: Bytes) {
         self.leftover = (!bytes.is_empty()).then(|| Box::new(bytes));

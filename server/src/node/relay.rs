@@ -20,6 +20,9 @@ use crate::msrp::{Accounts, Local, SOCKET_MARK, Settings};
 /// Send buffer of the system for each connection: what is in it is in front of what is urgent, and lost with the peer.
 const SEND_BUFFER: usize = 256 * 1024;
 
+/// What of that may be unsent: chunks are given 30 s from when they are written, and a slow reader must get to them in that time.
+const UNSENT: usize = 32 * 1024;
+
 /// The transport layer: MSRP listeners in their order, then WebSockets of those of HTTP.
 pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe_net::Config> {
     let mut listeners = Vec::new();
@@ -61,6 +64,7 @@ pub(super) fn net(config: &Config, http: &[SocketAddr]) -> anyhow::Result<chappe
         high_mark: SOCKET_MARK,
         low_mark: SOCKET_MARK / 4,
         send_buffer: SEND_BUFFER,
+        unsent: UNSENT,
         ..chappe_net::Limits::default()
     };
     let next_hops = config.msrp.next_hops.as_deref().map(parts::networks).transpose()?;
