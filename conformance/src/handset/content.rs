@@ -50,9 +50,13 @@ impl Engine {
     }
 
     pub(super) async fn paged(&mut self, message: Message) -> Go {
-        self.trap(Step::Received)?;
+        let is_notification = message.body_text().contains("message/imdn+xml");
+        // One about a message of long ago may still wait for the account, and is nothing to break off at.
+        if !is_notification {
+            self.trap(Step::Received)?;
+        }
         // SIMPLE IM has no messages but those in sessions; notifications come so (RCS-e).
-        if self.model.kind == Kind::Rcse && !message.body_text().contains("message/imdn+xml") {
+        if self.model.kind == Kind::Rcse && !is_notification {
             self.respond(&message, "403 Forbidden", &[], "").await?;
             return Err(Halt::Fault("a text by MESSAGE for a SIMPLE IM handset".into()));
         }
